@@ -1,0 +1,147 @@
+"""Where everything lies in a town (gastown.md 1.1 to 1.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gtftd.errors import Invalid, Missing
+
+MARKER = Path("mayor") / "town.json"
+
+
+@dataclass(frozen=True)
+class Rig:
+    """One project of the town; `prefix` is that of its beads and of its tmux sessions."""
+
+    name: str
+    path: Path
+    prefix: str
+
+    @property
+    def beads_dir(self) -> Path:
+        """The canonical `.beads`, past a redirect file (one line with a path) if there is one."""
+        return _follow_redirect(self.path / "mayor" / "rig" / ".beads", self.path / ".beads")
+
+
+@dataclass(frozen=True)
+class Town:
+    """A town on disk. Read afresh by `load`: rigs come and go."""
+
+    root: Path
+    rigs: tuple[Rig, ...] = ()
+    accounts: tuple[Path, ...] = ()
+    """Claude configuration directories of the town's accounts, `mayor/accounts.json`."""
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    """Beads prefix to rig name; the town's own beads (`hq`) have no rig."""
+
+    @property
+    def slug(self) -> str:
+        """`<basename>-<first 6 hex of sha256(real path)>`: also the name of gt's tmux socket."""
+        digest = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()
+        return f"{self.root.name}-{digest[:6]}"
+
+    @property
+    def events_file(self) -> Path:
+        return self.root / ".events.jsonl"
+
+    @property
+    def events_lock(self) -> Path:
+        return self.root / ".events.jsonl.lock"
+
+    @property
+    def beads_dir(self) -> Path:
+        return _follow_redirect(self.root / ".beads")
+
+    def rig(self, name: str) -> Rig | None:
+        return next((rig for rig in self.rigs if rig.name == name), None)
+
+    def rig_of_bead(self, bead: str) -> str | None:
+        """The rig whose prefix the id carries; None for town beads and unknown prefixes."""
+        matching = [prefix for prefix in self.prefixes if bead.startswith(prefix + "-")]
+        return self.prefixes[max(matching, key=len)] if matching else None
+
+    def claude_dirs(self) -> tuple[Path, ...]:
+        """Every Claude configuration directory whose agents may be this town's, without repeats."""
+        default = Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
+        return tuple(dict.fromkeys((default, *self.accounts)))
+
+
+def find_town(
+    explicit: Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+    home: Path | None = None,
+) -> Path:
+    """The town's root: `explicit`, `GT_TOWN_ROOT`, the outermost town above `cwd`, `~/gt`.
+
+    Raises Missing when none of them holds `mayor/town.json`, and says where it looked.
+    """
+    if explicit is not None:
+        return _checked(explicit, "--town")
+    if named := environ.get("GT_TOWN_ROOT"):
+        return _checked(Path(named), "GT_TOWN_ROOT")
+    here = (cwd or Path.cwd()).resolve()
+    above = [folder for folder in (here, *here.parents) if (folder / MARKER).is_file()]
+    if above:
+        return above[-1]
+    fallback = (home or Path.home()) / "gt"
+    if (fallback / MARKER).is_file():
+        return fallback.resolve()
+    raise Missing(
+        f"no Gas Town found: no {MARKER} in {here} or above it, nor in {fallback}; "
+        "give one with --town DIR or GT_TOWN_ROOT, or make one with `gtftctl town sample DIR`"
+    )
+
+
+def load_town(root: Path) -> Town:
+    """Read the town's rigs and accounts; a missing list is an empty one, a broken one is Invalid."""
+    rigs = []
+    for name, entry in _json(root / "mayor" / "rigs.json").get("rigs", {}).items():
+        prefix = str((entry.get("beads") or {}).get("prefix") or name).rstrip("-")
+        rigs.append(Rig(name=name, path=root / name, prefix=prefix))
+    accounts = _json(root / "mayor" / "accounts.json").get("accounts", {})
+    folders = [
+        Path(entry["config_dir"]).expanduser()
+        for entry in accounts.values()
+        if isinstance(entry, dict) and entry.get("config_dir")
+    ]
+    return Town(
+        root=root,
+        rigs=tuple(rigs),
+        accounts=tuple(dict.fromkeys(folders)),
+        prefixes={rig.prefix: rig.name for rig in rigs},
+    )
+
+
+def _checked(root: Path, named_by: str) -> Path:
+    if not (root / MARKER).is_file():
+        raise Missing(f"{named_by} names {root}, which is no Gas Town: it has no {MARKER}")
+    return root.resolve()
+
+
+def _json(path: Path) -> dict[str, dict[str, dict[str, object]]]:
+    try:
+        loaded = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise Invalid(f"{path} is not valid JSON ({error}); gt writes it, so look at what gt says of it") from error
+    if not isinstance(loaded, dict):
+        raise Invalid(f"{path} holds a JSON {type(loaded).__name__}, not an object")
+    return loaded
+
+
+def _follow_redirect(*candidates: Path) -> Path:
+    """The first existing candidate, past its `redirect` file (bd: one line, relative to the parent)."""
+    folder = next((path for path in candidates if path.is_dir()), candidates[-1])
+    try:
+        target = (folder / "redirect").read_text().strip()
+    except OSError:
+        return folder
+    return (folder.parent / target).resolve() if target else folder
