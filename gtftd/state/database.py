@@ -206,7 +206,7 @@ def migrate(path: Path) -> int:
 
 def _translate(error: sqlite3.Error, path: Path) -> GtftdError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL or "disk" in str(error):
+    if code == sqlite3.SQLITE_FULL:
         return NoSpace(f"no space left for {path}: {error}; free some disk")
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Busy(f"{path} is locked by another process: {error}")

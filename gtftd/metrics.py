@@ -1,0 +1,125 @@
+"""Prometheus metrics, and the recent activity that live views show."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """Every metric of the daemon. Labels are names of ours (reaction, source, role, rig), never text."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.events_published = Counter(
+            "gtftd_events_published", "Facts acknowledged by the bus.", ["subject"], registry=registry
+        )
+        self.outbox = Gauge("gtftd_outbox_rows", "Facts that wait for the bus.", registry=registry)
+        self.reactions = Counter(
+            "gtftd_reactions",
+            "Ended attempts of reactions, by result: done, repeated, retried, parked, cancelled.",
+            ["reaction", "result"],
+            registry=registry,
+        )
+        self.reaction_seconds = Histogram(
+            "gtftd_reaction_seconds",
+            "From delivery to acknowledgement.",
+            ["reaction"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.parked = Gauge("gtftd_parked_rows", "Reactions parked until somebody looks.", registry=registry)
+        self.source_facts = Counter(
+            "gtftd_source_facts", "Facts that a source brought in.", ["source"], registry=registry
+        )
+        self.source_errors = Counter(
+            "gtftd_source_errors", "Failed attempts of a source.", ["source", "condition"], registry=registry
+        )
+        self.missed = Counter(
+            "gtftd_missed", "What only the sweep found: transcripts, closes.", ["what"], registry=registry
+        )
+        self.spool_parked = Counter(
+            "gtftd_spool_parked", "Spool files that could not be read.", registry=registry
+        )
+        self.entries = Counter(
+            "gtftd_entries_stored", "Entries stored or stored anew.", ["role", "outcome"], registry=registry
+        )
+        self.redactions = Counter("gtftd_redactions", "Spans of text replaced, by kind.", ["kind"], registry=registry)
+        self.skipped = Counter(
+            "gtftd_collection_skipped", "Closes and sessions without an entry.", ["reason"], registry=registry
+        )
+        self.close_to_entry_seconds = Histogram(
+            "gtftd_close_to_entry_seconds",
+            "From the moment the close was known to the entry on disk.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.degraded = Gauge(
+            "gtftd_degraded", "1 while a component is degraded.", ["component"], registry=registry
+        )
+        self.loop_lag_seconds = Histogram(
+            "gtftd_loop_lag_seconds", "How late the event loop runs.", buckets=_SECONDS, registry=registry
+        )
+
+    def expose(self) -> bytes:
+        """The text format that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One line of a live view; `detail` holds identifiers and numbers, never text of transcripts or beads."""
+
+    at: float
+    kind: str
+    name: str
+    detail: dict[str, str | int | float | None] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+class Activity:
+    """The last happenings, and whoever listens for more. A slow listener loses the oldest, never delays us."""
+
+    def __init__(self, keep: int = 500) -> None:
+        self._recent: deque[Happening] = deque(maxlen=keep)
+        self._listeners: set[asyncio.Queue[Happening]] = set()
+
+    def note(self, kind: str, name: str, **detail: str | int | float | None) -> None:
+        """`kind` is event, reaction, entry or condition; `name` is the event's or reaction's name."""
+        happening = Happening(time.time(), kind, name, detail)
+        self._recent.append(happening)
+        for listener in self._listeners:
+            if listener.full():
+                with contextlib.suppress(asyncio.QueueEmpty):
+                    listener.get_nowait()
+            listener.put_nowait(happening)
+
+    def recent(self) -> list[Happening]:
+        return list(self._recent)
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[asyncio.Queue[Happening]]:
+        inbox: asyncio.Queue[Happening] = asyncio.Queue(maxsize=1000)
+        self._listeners.add(inbox)
+        try:
+            yield inbox
+        finally:
+            self._listeners.discard(inbox)
+
+    async def follow(self) -> AsyncIterator[Happening]:
+        """Everything from now on, until the caller stops."""
+        with self._listening() as inbox:
+            while True:
+                yield await inbox.get()
