@@ -1,4 +1,4 @@
-"""Our beads hooks, `.beads/hooks/{on_create,on_update,on_close}` (gastown.md 3.5), in front of what was there."""
+"""Our beads hooks, `.beads/hooks/on_*` (gastown.md 3.5), in front of what was there."""
 
 from __future__ import annotations
 

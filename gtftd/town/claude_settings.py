@@ -118,9 +118,7 @@ def _uninstall(path: Path, command: str) -> HookChange:
     file.replace()
     if file.value == before:
         backup.unlink(missing_ok=True)
-    return replace(
-        HookChange(path, "restored"), detail="" if file.value == before else f"{backup.name} differs"
-    )
+    return HookChange(path, "restored")
 
 
 def _backup(path: Path) -> Path:
