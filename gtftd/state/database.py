@@ -131,9 +131,7 @@ def _perform(connection: sqlite3.Connection, job: _Job) -> tuple[_Job, Any, Base
     return job, value, None
 
 
-def _undone(
-    connection: sqlite3.Connection, job: _Job, error: Exception
-) -> tuple[_Job, None, BaseException | None]:
+def _undone(connection: sqlite3.Connection, job: _Job, error: Exception) -> tuple[_Job, None, BaseException | None]:
     connection.execute("ROLLBACK TO piece")
     connection.execute("RELEASE piece")
     return job, None, error

@@ -44,9 +44,7 @@ class Outbox:
         self.filled = asyncio.Event()
         """Set whenever there may be something to publish."""
 
-    async def put(
-        self, outgoing: Sequence[Outgoing], also: Callable[[sqlite3.Connection], None] | None = None
-    ) -> int:
+    async def put(self, outgoing: Sequence[Outgoing], also: Callable[[sqlite3.Connection], None] | None = None) -> int:
         """Commit the facts and `also` in one transaction; returns how many facts are new to the outbox."""
         rows = self.rows(outgoing)
 
@@ -98,6 +96,12 @@ class Outbox:
         """Forget facts that the bus has acknowledged; a second call is harmless."""
         seqs = [(row.seq,) for row in rows]
         await self._database.write(lambda connection: connection.executemany("DELETE FROM outbox WHERE seq = ?", seqs))
+
+    async def empty(self) -> None:
+        """Until the bus has everything."""
+        while await self.size():
+            self.filled.set()
+            await asyncio.sleep(0.05)  # rows also leave by hands that set no event
 
     async def size(self) -> int:
         return await self._database.read(

@@ -1,0 +1,370 @@
+"""Runs one reaction: the only place that decides how a message is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from gtftd.bus.connection import Bus
+from gtftd.bus.contract import Reaction, Returned
+from gtftd.bus.pull import Pull
+from gtftd.errors import GtftdError, Invalid, NonRetriable, NoSpace, Retriable
+from gtftd.health import Health
+from gtftd.logs import get_logger
+from gtftd.metrics import Activity, Metrics
+from gtftd.schemas.catalog import decode
+from gtftd.schemas.event import Envelope, Event, event_id
+from gtftd.schemas.operations import ReactionParked
+from gtftd.state.crash import crash_point
+from gtftd.state.ledger import Answer, Claim, Failure, Ledger
+from gtftd.state.outbox import Outbox, Outgoing
+
+log = get_logger("bus")
+ACK_WAIT_S = 15.0
+STATE_RETRY = timedelta(seconds=2)
+BUSY_AGAIN = timedelta(seconds=5)
+Hold = Callable[[Event], timedelta | None]
+"""Says how long an event must wait (e-stop of its rig), or None."""
+
+
+@dataclass
+class Tally:
+    """What one reaction has done since the daemon started."""
+
+    done: int = 0
+    repeated: int = 0
+    retried: int = 0
+    parked: int = 0
+    running: int = 0
+    last_done_at: float | None = None
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=1024))
+
+    def quantile_ms(self, share: float) -> float | None:
+        """Of the last 1,024 reactions, in milliseconds."""
+        if not self.seconds:
+            return None
+        ordered = sorted(self.seconds)
+        return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1000, 2)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every consumer shares."""
+
+    bus: Bus
+    ledger: Ledger
+    outbox: Outbox
+    health: Health
+    metrics: Metrics
+    activity: Activity
+    hold: Hold
+    on_error: Callable[[GtftdError], None] = lambda _error: None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message that parsed, and its place in the ledger."""
+
+    message: Msg
+    envelope: Envelope
+    event: Event
+    claim: Claim
+    received_at: float
+
+
+class Consumer:
+    """One durable consumer for one reaction; `open` gates it (paused, e-stop, draining)."""
+
+    def __init__(self, reaction: Reaction, services: Mapping[str, object], place: Workplace) -> None:
+        self.reaction = reaction
+        self.tally = Tally()
+        self.open = asyncio.Event()
+        self.open.set()
+        self._services = services
+        self._place = place
+        self._running: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+
+    @property
+    def stream(self) -> str:
+        return self._place.bus.stream(self.reaction.event.origin)
+
+    @property
+    def subject(self) -> str:
+        return self._place.outbox.subject(self.reaction.event)
+
+    async def ensure(self) -> None:
+        """Create the durable consumer; a new one begins with what comes from now on."""
+        js = self._place.bus.js
+        config = ConsumerConfig(
+            durable_name=self.reaction.name,
+            filter_subject=self.subject,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT_S,
+            max_ack_pending=self.reaction.concurrency,
+            deliver_policy=DeliverPolicy.NEW,
+        )
+        try:
+            known = await js.consumer_info(self.stream, self.reaction.name)
+        except NotFoundError:
+            await js.add_consumer(self.stream, config)
+            return
+        if known.config.filter_subject != self.subject:
+            await js.delete_consumer(self.stream, self.reaction.name)
+            await js.add_consumer(self.stream, config)
+        elif known.config.max_ack_pending != self.reaction.concurrency:
+            known.config.max_ack_pending = self.reaction.concurrency
+            await js.add_consumer(self.stream, known.config)
+
+    async def pending(self) -> int:
+        """Messages of the stream that this reaction has not acknowledged."""
+        info = await self._place.bus.js.consumer_info(self.stream, self.reaction.name)
+        return (info.num_pending or 0) + (info.num_ack_pending or 0)
+
+    async def run(self) -> None:
+        """For ever. Cancel to end: what runs is cancelled too and comes back after the next start."""
+        pull = Pull(self._place.bus, self.stream, self.reaction.name)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self.open.wait()
+                    free = await self._wait_for_room()
+                    messages = await pull.receive(free)
+                    await self._take(messages, group)
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await pull.close()
+
+    async def idle(self) -> None:
+        """Until nothing of this reaction runs."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    async def _wait_for_room(self) -> int:
+        while len(self._running) >= self.reaction.concurrency:
+            self._freed.clear()
+            await self._freed.wait()
+        return self.reaction.concurrency - len(self._running)
+
+    async def _take(self, messages: list[Msg], group: asyncio.TaskGroup) -> None:
+        """Parse, claim in one transaction, and start what may run."""
+        deliveries = [found for message in messages if (found := await self._open_message(message))]
+        if not deliveries:
+            return
+        try:
+            answers = await self._place.ledger.begin([delivery.claim for delivery in deliveries])
+        except GtftdError as error:
+            self._state_failed(error)
+            for delivery in deliveries:
+                await _nak(delivery.message, STATE_RETRY)
+            return
+        crash_point("consumer.begun")
+        for delivery, answer in zip(deliveries, answers, strict=True):
+            task = group.create_task(self._answer(delivery, answer), name=f"{self.reaction.name}")
+            self._running.add(task)
+            task.add_done_callback(self._free)
+
+    def _free(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._freed.set()
+
+    async def _open_message(self, message: Msg) -> Delivery | None:
+        """A message that can never be understood is parked with its bytes, and is no trouble to others."""
+        received_at = time.monotonic()
+        try:
+            if not self.open.is_set():
+                await _nak(message, timedelta(seconds=1))
+                return None
+            envelope, event = decode(message.data)
+            if not isinstance(event, self.reaction.event):
+                raise Invalid(f"a {envelope.type} came in on {message.subject}")
+            key = self.reaction.key(event)
+        except (Invalid, RecursionError) as error:
+            await self._park_poison(message, error)
+            return None
+        wait = self._place.hold(event)
+        if wait is not None:
+            await _nak(message, wait)
+            return None
+        return Delivery(message, envelope, event, Claim(self.reaction.name, key, envelope.id), received_at)
+
+    async def _answer(self, delivery: Delivery, answer: Answer) -> None:
+        match answer.verdict:
+            case "run":
+                await self._react(delivery, answer.attempt)
+            case "busy":
+                await _nak(delivery.message, BUSY_AGAIN)
+            case "done" | "parked":
+                self.tally.repeated += 1
+                self._count("repeated")
+                await self._acknowledge(delivery.message)
+
+    async def _react(self, delivery: Delivery, attempt: int) -> None:
+        self.tally.running += 1
+        structlog.contextvars.bind_contextvars(
+            reaction=self.reaction.name,
+            key=delivery.claim.key,
+            event_id=delivery.envelope.id,
+            cause_id=delivery.envelope.causeid,
+            attempt=attempt,
+        )
+        keep_alive = asyncio.create_task(_in_progress(delivery.message))
+        try:
+            await self._attempt(delivery, attempt)
+        finally:
+            keep_alive.cancel()
+            self.tally.running -= 1
+
+    async def _attempt(self, delivery: Delivery, attempt: int) -> None:
+        """The one place where a failure becomes a decision."""
+        try:
+            async with asyncio.timeout(self.reaction.timeout.total_seconds()):
+                returned = await self.reaction.function(delivery.event, **self._services)
+            crash_point("consumer.reacted")
+            outgoing = self._outgoing(delivery, returned)
+            await self._place.ledger.commit(delivery.claim, self._place.outbox.rows(outgoing))
+        except NoSpace as error:
+            self._state_failed(error)
+            await self._give_back(delivery, STATE_RETRY)
+        except (Retriable, TimeoutError) as error:
+            await self._retry(delivery, attempt, error)
+        except NonRetriable as error:
+            await self._park(delivery, attempt, error)
+        except Exception as error:  # a bug of the handler must not stop the others
+            await self._park(delivery, attempt, error)
+        else:
+            await self._done(delivery, attempt, len(outgoing))
+
+    def _outgoing(self, delivery: Delivery, returned: Returned) -> list[Outgoing]:
+        """The same reaction makes the same ids, so a repeated run publishes nothing twice."""
+        events = [] if returned is None else [returned] if isinstance(returned, Event) else list(returned)
+        claim = delivery.claim
+        return [
+            Outgoing(event_id(claim.reaction, claim.key, index), event, datetime.now(UTC), delivery.envelope.id)
+            for index, event in enumerate(events)
+        ]
+
+    async def _done(self, delivery: Delivery, attempt: int, facts: int) -> None:
+        crash_point("consumer.committed")
+        if facts:
+            self._place.outbox.filled.set()
+        await self._acknowledge(delivery.message)
+        seconds = time.monotonic() - delivery.received_at
+        tally = self.tally
+        tally.done += 1
+        tally.last_done_at = time.time()
+        tally.seconds.append(seconds)
+        self._count("done")
+        self._place.metrics.reaction_seconds.labels(reaction=self.reaction.name).observe(seconds)
+        log.info("reaction.done", duration_s=round(seconds, 6), facts=facts, attempt=attempt)
+        self._place.activity.note(
+            "reaction",
+            self.reaction.name,
+            key=delivery.claim.key,
+            result="done",
+            duration_s=round(seconds, 4),
+        )
+
+    async def _retry(self, delivery: Delivery, attempt: int, error: Retriable | TimeoutError) -> None:
+        if attempt >= self.reaction.retry.attempts:
+            await self._park(delivery, attempt, error)
+            return
+        wait = self._delay(attempt, error)
+        self.tally.retried += 1
+        self._count("retried")
+        log.warning("reaction.retried", error=_said(error), again_in_s=round(wait.total_seconds(), 3))
+        self._place.activity.note("reaction", self.reaction.name, key=delivery.claim.key, result="retried")
+        await self._give_back(delivery, wait, counted=True)
+
+    def _delay(self, attempt: int, error: Retriable | TimeoutError) -> timedelta:
+        retry = self.reaction.retry
+        doubled = min(retry.first * float(2 ** (attempt - 1)), retry.most)
+        jittered = doubled * random.uniform(0.75, 1.25)  # spreads load, guards nothing
+        asked = error.after if isinstance(error, Retriable) else None
+        return max(jittered, asked) if asked else jittered
+
+    async def _give_back(self, delivery: Delivery, wait: timedelta, *, counted: bool = False) -> None:
+        try:
+            await self._place.ledger.release(delivery.claim, counted=counted)
+        except GtftdError as error:
+            self._state_failed(error)
+        await _nak(delivery.message, wait)
+
+    async def _park(self, delivery: Delivery, attempt: int, error: Exception) -> None:
+        trace = "".join(traceback.format_exception(error)) if not isinstance(error, GtftdError) else ""
+        await self._store_failure(delivery.message, delivery.claim, attempt, error, trace)
+
+    async def _park_poison(self, message: Msg, error: Exception) -> None:
+        sequence = message.metadata.sequence.stream
+        claim = Claim(self.reaction.name, f"message:{message.metadata.stream}:{sequence}", "")
+        await self._store_failure(message, claim, 1, error, "")
+
+    async def _store_failure(self, message: Msg, claim: Claim, attempts: int, error: Exception, trace: str) -> None:
+        said = _said(error)
+        parked = ReactionParked(reaction=claim.reaction, key=claim.key, attempts=attempts, error=said)
+        fact = Outgoing(event_id("parked", claim.reaction, claim.key, attempts), parked, datetime.now(UTC))
+        failure = Failure(claim, message.subject, message.data, attempts, said, _own_frames(trace))
+        try:
+            await self._place.ledger.park(failure, self._place.outbox.rows([fact]))
+        except GtftdError as state_error:
+            self._state_failed(state_error)
+            await _nak(message, STATE_RETRY)
+            return
+        self._place.outbox.filled.set()
+        self.tally.parked += 1
+        self._count("parked")
+        log.error("reaction.parked", parked_key=claim.key, error=said, attempts=attempts)
+        self._place.activity.note("reaction", self.reaction.name, key=claim.key, result="parked")
+        await self._acknowledge(message)
+
+    async def _acknowledge(self, message: Msg) -> None:
+        """Wait for the server's word (double ack). If it does not come, the ledger turns the message down."""
+        crash_point("consumer.acknowledging")
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            await message.ack_sync(timeout=ACK_WAIT_S / 3)
+
+    def _state_failed(self, error: GtftdError) -> None:
+        self._place.on_error(error)
+        log.warning("reaction.waiting", error=str(error))
+
+    def _count(self, result: str) -> None:
+        self._place.metrics.reactions.labels(reaction=self.reaction.name, result=result).inc()
+
+
+async def _in_progress(message: Msg) -> None:
+    """Tell the server that we are still at it, every third of its patience."""
+    while True:
+        await asyncio.sleep(ACK_WAIT_S / 3)
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await message.in_progress()
+
+
+async def _nak(message: Msg, wait: timedelta) -> None:
+    """Always with a delay: a bare nak comes back at once and burns the machine."""
+    with contextlib.suppress(nats.errors.Error, OSError):
+        await message.nak(delay=max(wait.total_seconds(), 0.05))
+
+
+def _said(error: BaseException) -> str:
+    """What a person reads. The text of a foreign exception may quote a transcript, so only its class is kept."""
+    if isinstance(error, GtftdError):
+        return f"{type(error).__name__}: {error}"
+    return type(error).__name__
+
+
+def _own_frames(trace: str) -> str:
+    """Files, lines and functions of a traceback; never its last line, which may quote text."""
+    return "\n".join(line for line in trace.splitlines() if line.startswith(("  File", "    ")))

@@ -1,0 +1,115 @@
+"""Drains the outbox to the bus, in order; a row leaves the outbox when the server has acknowledged it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import nats.errors
+from nats.js.api import PubAck
+from nats.js.errors import APIError
+
+from gtftd.bus.connection import Bus
+from gtftd.errors import GtftdError
+from gtftd.health import Health
+from gtftd.logs import get_logger
+from gtftd.metrics import Activity, Metrics
+from gtftd.state.crash import crash_point
+from gtftd.state.outbox import Outbox, Row
+
+log = get_logger("bus")
+BATCH = 256
+ACK_S = 15.0
+RETRY_S = 1.0
+
+
+class Publisher:
+    """The one task that publishes."""
+
+    def __init__(self, outbox: Outbox, bus: Bus, health: Health, metrics: Metrics, activity: Activity) -> None:
+        self._outbox = outbox
+        self._bus = bus
+        self._health = health
+        self._metrics = metrics
+        self._activity = activity
+
+    async def run(self) -> None:
+        """For ever: wait for rows and a bus, publish, forget. Cancel to end."""
+        while True:
+            await self._bus.ready.wait()
+            self._outbox.filled.clear()
+            try:
+                sent = await self.drain_once()
+            except GtftdError as error:
+                log.warning("outbox.waiting", error=str(error))
+                sent = -1
+            if sent < 0:
+                await asyncio.sleep(RETRY_S)
+            elif sent == 0:
+                await self._outbox.filled.wait()
+
+    async def drain_once(self) -> int:
+        """Publish the oldest rows; how many were acknowledged, -1 when the first of them was not."""
+        rows = await self._outbox.head(BATCH)
+        self._metrics.outbox.set(len(rows))
+        if not rows:
+            return 0
+        sent = await self._publish(rows)
+        if sent:
+            await self._outbox.remove(sent)
+            crash_point("publisher.removed")
+            self._note(sent)
+        return len(sent) if len(sent) == len(rows) else len(sent) or -1
+
+    async def _publish(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows acknowledged, a prefix of `rows`: what follows a failure is sent again, in order."""
+        js = self._bus.js
+        waiting = []
+        try:
+            for row in rows:
+                future = await js.publish_async(row.subject, row.body, headers={"Nats-Msg-Id": row.id})
+                waiting.append(future)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            log.warning("publish.failed", error=f"{type(error).__name__}: {error}")
+        crash_point("publisher.sent")
+        await self._answered(waiting)
+        return self._acknowledged(rows, waiting)
+
+    async def _answered(self, waiting: Sequence[asyncio.Future[PubAck]]) -> None:
+        """Until every acknowledgement is there, the connection is lost, or it takes too long."""
+        lost = asyncio.ensure_future(self._bus.lost.wait())
+        everything = asyncio.gather(*waiting, return_exceptions=True)
+        try:
+            await asyncio.wait([lost, everything], timeout=ACK_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+            everything.cancel()
+
+    def _acknowledged(self, rows: Sequence[Row], futures: Sequence[asyncio.Future[PubAck]]) -> list[Row]:
+        good: list[Row] = []
+        for row, future in zip(rows, futures, strict=False):
+            if not future.done() or future.cancelled():
+                future.cancel()
+                break
+            error = future.exception()
+            if error is not None:
+                self._refused(error)
+                break
+            good.append(row)
+        for future in futures[len(good) :]:
+            future.cancel()
+        if len(good) == len(rows):
+            self._health.ok("outbox")
+        return good
+
+    def _refused(self, error: BaseException) -> None:
+        if isinstance(error, APIError):
+            self._health.degraded("outbox", "nats.refused", f"the server refuses an event: {error}")
+        else:
+            log.warning("publish.unacknowledged", error=f"{type(error).__name__}: {error}")
+
+    def _note(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            name = row.subject.partition(".")[2].partition(".")[2]
+            self._metrics.events_published.labels(subject=name).inc()
+            self._activity.note("event", name, id=row.id)

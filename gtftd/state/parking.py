@@ -1,0 +1,96 @@
+"""The parked reactions: look, try again, or drop."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gtftd.errors import Missing
+from gtftd.state.database import Database
+
+
+@dataclass(frozen=True)
+class Parked:
+    """One reaction that failed for good; `body` is the event as it came off the bus."""
+
+    id: int
+    reaction: str
+    key: str
+    subject: str
+    body: bytes
+    attempts: int
+    error: str
+    traceback: str
+    parked_at: float
+
+
+_COLUMNS = "id, reaction, key, subject, body, attempts, error, traceback, parked_at"
+
+
+class Parking:
+    """What `gtftctl parked` works on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def count(self) -> int:
+        return await self._database.read(
+            lambda connection: int(connection.execute("SELECT count(*) FROM parked").fetchone()[0])
+        )
+
+    async def list(self, reaction: str | None = None, limit: int = 100) -> list[Parked]:
+        """The newest first."""
+        sql = f"SELECT {_COLUMNS} FROM parked WHERE ? IS NULL OR reaction = ? ORDER BY id DESC LIMIT ?"
+        rows = await self._database.read(lambda c: c.execute(sql, (reaction, reaction, limit)).fetchall())
+        return [Parked(*row) for row in rows]
+
+    async def show(self, id_: int) -> Parked:
+        sql = f"SELECT {_COLUMNS} FROM parked WHERE id = ?"
+        row = await self._database.read(lambda c: c.execute(sql, (id_,)).fetchone())
+        if row is None:
+            raise Missing(f"nothing is parked under {id_}; `gtftctl parked list` shows what is")
+        return Parked(*row)
+
+    async def retry(self, ids: Sequence[int] | None) -> int:
+        """Publish again and forget the failure, in one transaction; None means all. Returns how many.
+
+        The event goes to every reaction of its subject; those that did it already turn it down by key.
+        The message id is new, since the bus drops an id that it has seen.
+        """
+
+        def work(connection: sqlite3.Connection) -> int:
+            rows = _chosen(connection, ids)
+            for row in rows:
+                connection.execute(
+                    "UPDATE reactions SET state = 'waiting', attempts = 0 WHERE reaction = ? AND key = ?",
+                    (row.reaction, row.key),
+                )
+                connection.execute(
+                    "INSERT OR IGNORE INTO outbox (id, subject, body) VALUES (?, ?, ?)",
+                    (f"retry-{row.id}-{row.parked_at}", row.subject, row.body),
+                )
+                connection.execute("DELETE FROM parked WHERE id = ?", (row.id,))
+            return len(rows)
+
+        return await self._database.write(work)
+
+    async def drop(self, ids: Sequence[int] | None) -> int:
+        """Give up for good: the reaction stays parked in the ledger, its bytes are deleted."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            rows = _chosen(connection, ids)
+            connection.executemany("DELETE FROM parked WHERE id = ?", [(row.id,) for row in rows])
+            return len(rows)
+
+        return await self._database.write(work)
+
+
+def _chosen(connection: sqlite3.Connection, ids: Sequence[int] | None) -> list[Parked]:
+    rows = [Parked(*row) for row in connection.execute(f"SELECT {_COLUMNS} FROM parked ORDER BY id")]
+    if ids is None:
+        return rows
+    unknown = set(ids) - {row.id for row in rows}
+    if unknown:
+        raise Missing(f"nothing is parked under {', '.join(map(str, sorted(unknown)))}; nothing was changed")
+    return [row for row in rows if row.id in set(ids)]

@@ -1,0 +1,39 @@
+"""What every test gets: quiet logs, and nothing left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gtftd import logs
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Logs go to a file, so that a failing test shows its own words."""
+    logs.configure("info", tmp_path_factory.getbasetemp() / "gtftd.log", console=False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A test ends the threads that it started."""
+    before = {thread.name for thread in threading.enumerate()}
+    yield
+    left = [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith("gtftd") and thread.name not in before
+    ]
+    assert left == []
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The real exports beside the project; a test that wants them is skipped where they are not."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real exports are not here")
+    return folder
