@@ -74,13 +74,16 @@ def _read(path: Path) -> tuple[bytes, datetime]:
         raise Missing(f"{path.name} is gone from the spool") from error
     except OSError as error:
         raise Invalid(f"{path.name} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Invalid(f"{path.name} is no ordinary file; a hook leaves one")
         if status.st_size > MAX_FILE_BYTES:
             raise Invalid(f"{path.name} has {status.st_size} bytes; a hook leaves at most {MAX_FILE_BYTES}")
-        return file.read(MAX_FILE_BYTES + 1), datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+        written_at = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+        return os.read(descriptor, MAX_FILE_BYTES), written_at
+    finally:
+        os.close(descriptor)
 
 
 def _fields(path: Path, head: bytes) -> tuple[dict[str, str], list[str]]:
