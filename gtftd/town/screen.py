@@ -15,13 +15,13 @@ from gtftd.town.layout import Town
 MAX_SCREEN_CHARS = 16 * 1024 * 1024
 _SESSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_@+-]{0,127}")
 
-_PROMPT = re.compile(r"\s?[>❯]\s(?P<text>\S.*)")
+_PROMPT = re.compile(r"\s?[>\u276f]\s(?P<text>\S.*)")
 _SPOKEN = re.compile(r"\s?[●⏺]\s(?P<text>\S.*)")
 _CALL = re.compile(r"(?P<name>[A-Z][A-Za-z]{1,30}|mcp__\w{1,100}|[a-z_-]{1,40} - [a-z_]{1,60} \(MCP\))\((?P<input>.*)")
 _RESULT = re.compile(r"\s{0,4}⎿\s?(?P<text>.*)")
 _DRAWING = re.compile(r"[\s─━│┃╭╮╰╯┌┐└┘├┤▐▛▜▌▘▝█▔▁═║╔╗╚╝╌…-]*")
 _STATUS = re.compile(
-    r"\s*(?:[✢✳✶✻✽∗·*]\s.{0,200}(?:…|esc to interrupt|for \d+[hms]).*|\? for shortcuts.*|⏵⏵.*|⏸.*"
+    r"\s*(?:[✢✳✶✻✽\u2217·*]\s.{0,200}(?:…|esc to interrupt|for \d+[hms]).*|\? for shortcuts.*|⏵⏵.*|⏸.*"
     r"|.{0,80}(?:bypass permissions on|auto-accept edits on|plan mode on|Context left until|esc to interrupt).*"
     r"|.{0,20}ctrl\+[a-z] to (?:expand|run|see).*)"
 )
@@ -64,7 +64,7 @@ async def capture(
 
 
 def socket_name(town: Town, environ: Mapping[str, str] = os.environ) -> str:
-    """gt's socket: the town's slug, unless `GT_TMUX_SOCKET` names another (registry.go)."""
+    """The socket of gt: the town's slug, unless `GT_TMUX_SOCKET` names another (registry.go)."""
     named = environ.get("GT_TMUX_SOCKET", "")
     return town.slug if named in ("", "default", "auto") else named
 
