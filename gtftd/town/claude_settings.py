@@ -65,8 +65,8 @@ def remove_hooks(value: JsonObject, command: str, before: JsonObject) -> bool:
         for group in with_ours:
             commands = _commands(group)
             commands[:] = [hook for hook in commands if not _is_ours(hook, command)]
-            if not commands:
-                groups.remove(group)
+        emptied = [id(group) for group in with_ours if not _commands(group)]
+        groups[:] = [group for group in groups if id(group) not in emptied]  # not by value: theirs may be equal
         changed = changed or bool(with_ours)
         if with_ours and not groups and event not in _hooks(before):
             del _hooks(value)[event]
@@ -145,9 +145,7 @@ def _groups(value: JsonObject, event: str, *, create: bool = False) -> list[Json
     hooks = _hooks(value)
     groups = hooks.setdefault(event, []) if create else hooks.get(event, [])
     if not isinstance(groups, list):
-        raise Invalid(
-            f"hooks.{event} is a JSON {type(groups).__name__}, not a list of groups; repair it by hand"
-        )
+        raise Invalid(f"hooks.{event} is a JSON {type(groups).__name__}, not a list of groups; repair it by hand")
     return groups
 
 
@@ -180,6 +178,4 @@ def _why_absent(value: JsonObject, event: str) -> str:
     commands = (hook for group in _groups(value, event) for hook in _commands(group))
     texts = (str(hook.get("command", "")) for hook in commands if isinstance(hook, dict))
     other = next((text for text in texts if "/hooks/gtftd-hook" in text), None)
-    return f"our hook is missing; {_REPAIR}" + (
-        f" (there is one of another state directory: {other})" if other else ""
-    )
+    return f"our hook is missing; {_REPAIR}" + (f" (there is one of another state directory: {other})" if other else "")

@@ -58,7 +58,7 @@ def test_gts_own_settings_come_back_byte_for_byte(settings: Path, town: Town, na
     assert original == settings.with_name("settings.json.before-gtftd").read_bytes()
     uninstall_claude_hooks(town, STATE)
     assert original == settings.read_bytes()
-    assert ["settings.json"] == os.listdir(settings.parent)
+    assert [settings] == list(settings.parent.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_what_we_could_not_write_back_is_left_alone(settings: Path, town: Town, 
     assert ("refused", False) == (change.what, change.ok)
     assert change.detail
     assert content == settings.read_bytes()
-    assert ["settings.json"] == os.listdir(settings.parent)
+    assert [settings] == list(settings.parent.iterdir())
 
 
 def test_a_truncated_file_is_refused_at_every_byte(settings: Path, town: Town) -> None:
@@ -169,7 +169,7 @@ def test_a_change_meanwhile_is_not_overwritten(settings: Path) -> None:
     with pytest.raises(Busy):
         file.replace()
     assert '{"a": 2}' == settings.read_text()
-    assert ["settings.json"] == os.listdir(settings.parent)
+    assert [settings] == list(settings.parent.iterdir())
 
 
 def test_an_unruly_neighbour_loses_nothing(settings: Path, town: Town) -> None:
