@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from gtftd.town.layout import Town
 
 EVENTS = {"on_create": "create", "on_update": "update", "on_close": "close"}
 _MARK = "# gtftd beads hook, format 1\n"
+_NO_HOOKS = re.compile(rb"^no-hooks:\s*[\"']?(true|yes|on|1)\b", re.MULTILINE | re.IGNORECASE)
 _SUFFIX = ".before-gtftd"
 _Act = Callable[["_Hook"], HookChange]
 
@@ -101,9 +103,7 @@ def _install(hook: _Hook) -> HookChange:
     _keep_previous(hook)
     crash_point("beads_hook.linked")
     write_executable(hook.path, hook.content)
-    return HookChange(
-        hook.path, "chained", detail=f"the hook that was there runs after ours, as {hook.previous.name}"
-    )
+    return HookChange(hook.path, "chained", detail=f"the hook that was there runs after ours, as {hook.previous.name}")
 
 
 def _keep_previous(hook: _Hook) -> None:
@@ -162,6 +162,11 @@ def _problem(hook: _Hook) -> str:
         return f"serves another state directory than {hook.script.parents[1]}; run `gtftctl hooks install`"
     if content != hook.content:
         return "was altered; run `gtftctl hooks install`"
-    return (
-        "" if hook.script.exists() else f"calls {hook.script}, which is missing; run `gtftctl hooks install`"
-    )
+    return "" if hook.script.exists() else f"calls {hook.script}, which is missing; run `gtftctl hooks install`"
+
+
+def _is_switched_off(hook: _Hook) -> bool:
+    try:
+        return bool(_NO_HOOKS.search((hook.path.parents[1] / "config.yaml").read_bytes()))
+    except OSError:
+        return False

@@ -39,6 +39,7 @@ def verify_claude_hooks(town: Town, state_dir: Path) -> list[HookStatus]:
         except (OSError, GtftdError) as error:
             problems = dict.fromkeys(EVENTS, str(error))
         found += [HookStatus(path, event, not problem, problem) for event, problem in problems.items()]
+        found.append(HookStatus(path.with_name("projects"), "link", ok=True, detail=_link_note(path, state_dir)))
     return found
 
 
@@ -179,3 +180,14 @@ def _why_absent(value: JsonObject, event: str) -> str:
     texts = (str(hook.get("command", "")) for hook in commands if isinstance(hook, dict))
     other = next((text for text in texts if "/hooks/gtftd-hook" in text), None)
     return f"our hook is missing; {_REPAIR}" + (f" (there is one of another state directory: {other})" if other else "")
+
+
+def _link_note(settings: Path, state_dir: Path) -> str:
+    """Not wrong, but weaker: hard links do not cross file systems."""
+    projects, transcripts = settings.with_name("projects"), state_dir / "spool" / "transcripts"
+    try:
+        if projects.stat().st_dev == transcripts.stat().st_dev:
+            return ""
+    except OSError:
+        return ""
+    return "on another file system than the spool: a transcript that is deleted before it is read is lost"

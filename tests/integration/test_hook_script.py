@@ -364,6 +364,23 @@ def test_a_hostile_git_head_is_none(hook: Installed, head: str) -> None:
     assert head_seen(hook, hook.cwd) is None
 
 
+@pytest.mark.parametrize("shell", [["bash", "--posix"], ["busybox", "sh"], ["ksh"], ["zsh", "--emulate", "sh"]])
+def test_other_shells_say_the_same(hook: Installed, tmp_path: Path, shell: list[str]) -> None:
+    """Where /bin/sh is not dash."""
+    if not shutil.which(shell[0]):
+        pytest.skip(f"no {shell[0]} here")
+    payload = claude_payload(transcript_path=str(transcript(tmp_path)), prompt="ü $(x)")
+    command = [*shell, str(script_path(hook.state_dir)), "claude"]
+    env = hook_env(GT_RUN="two\nlines")
+    done = subprocess.run(command, input=payload, env=env, cwd=hook.cwd, capture_output=True, timeout=30, check=False)
+    assert_silent(done)
+    [path] = hook.spool.pending()
+    file = parse_spool_file(path)
+    assert {"GT_ROLE": ROLE, "GT_RUN": "two lines", "CWD": str(hook.cwd)} == dict(file.env)
+    assert payload.rstrip() == file.payload
+    assert (hook.spool.transcripts / "5e551011.jsonl").exists()
+
+
 def test_the_script_is_plain_posix_shell() -> None:
     """It parses without output under every POSIX shell that this machine has."""
     shells = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]

@@ -135,6 +135,19 @@ def test_install_repairs_what_verify_names(town: Town, tmp_path: Path) -> None:
     assert {} == bad(verify(town, state))
 
 
+def test_verify_tells_what_switches_hooks_off_or_weakens_them(town: Town, tmp_path: Path) -> None:
+    install(town, tmp_path / "state")
+    (town.beads_dir / "config.yaml").write_text("issue-prefix: hq\nno-hooks: true  # slow\n")
+    assert {f"on_{change} bead {change}" for change in ("create", "update", "close")} == set(
+        bad(verify(town, tmp_path / "state"))
+    )
+    if Path("/dev/shm").is_dir() and Path("/dev/shm").stat().st_dev != tmp_path.stat().st_dev:
+        (tmp_path / "claude" / "projects").symlink_to("/dev/shm")
+        [note] = [one for one in verify(town, tmp_path / "state") if one.what == "link" and one.detail]
+        assert note.ok
+        assert "another file system" in note.detail
+
+
 def foreign_hook(town: Town, text: str = 'cat > "$0.stdin"; echo "$@" > "$0.args"') -> Path:
     hook = town.beads_dir / "hooks" / "on_close"
     hook.parent.mkdir(exist_ok=True)
