@@ -1,0 +1,3 @@
+module example.invalid/lantern
+
+go 1.24

@@ -1,0 +1,131 @@
+"""Patrol roles: deacon, boot, witness and refinery. Their sessions have no bead of their own, only wisps."""
+
+from __future__ import annotations
+
+from gtftd.sampletown.agent import AgentSession, Steps
+from gtftd.sampletown.world import Job, MergeRequest, World
+from gtftd.town.identity import Identity
+
+ROUND_S = 4500.0
+
+
+def live_as_deacon(world: World) -> Steps:
+    session = AgentSession(world, Identity("deacon"))
+    yield 30.0
+    session.start(topic="patrol")
+    yield from _patrol(session, "hq", ("gt status", "2 rigs, 5 polecats, 0 stuck"))
+    session.end()
+
+
+def live_as_boot(world: World) -> Steps:
+    """A short session each time, as gt starts boot afresh; one of them may be killed from outside."""
+    rng = world.chance("boot")
+    yield 600.0
+    while not world.is_over:
+        session = AgentSession(world, Identity("boot"))
+        session.start(topic="triage")
+        session.prompt("Check whether the deacon is awake.")
+        for _ in range(3):
+            yield rng.uniform(100, 400)
+            if session.is_alive:
+                session.bash("gt deacon status", "deacon: healthy, last heartbeat 40s ago")
+        if session.is_alive:
+            session.say("The deacon is awake. Nothing to do.")
+            session.stop()
+            session.end()
+        yield rng.uniform(2000, 3000)
+
+
+def live_as_witness(world: World, rig: str) -> Steps:
+    session = AgentSession(world, Identity("witness", rig))
+    yield 60.0
+    session.start(topic="patrol")
+    yield from _patrol(session, rig, ("gt polecat list", "all polecats have a fresh heartbeat"), patrol_rig=rig)
+    session.end()
+
+
+def _patrol(session: AgentSession, database: str, look: tuple[str, str], patrol_rig: str | None = None) -> Steps:
+    """Rounds until the day is over. Each is a wisp, poured and closed by the agent itself."""
+    world = session.world
+    rng = world.chance(session.actor)
+    beads = world.beads[database]
+    next_round = 0.0
+    while not world.is_over:
+        if patrol_rig:
+            yield from _requeue_dead(session, patrol_rig)
+        if world.second < next_round:
+            yield 240.0
+            continue
+        next_round = world.second + ROUND_S
+        session.prompt("Patrol: next round.")
+        key = session.call("Bash", {"command": "bd mol wisp mol-patrol"})
+        wisp = beads.create("mol-patrol", actor=session.actor, issue_type="molecule", wisp=True, assignee=session.actor)
+        session.answer(key, f"✓ Created wisp {wisp}")
+        yield rng.uniform(30, 90)
+        session.bash(*look)
+        yield rng.uniform(30, 90)
+        key = session.call("Bash", {"command": f"bd close {wisp} --reason='patrol complete'"})
+        beads.close(wisp, "patrol complete", session.actor)
+        world.truth.wisps[wisp] = "patrol complete"
+        session.answer(key, f"✓ Closed {wisp}")
+        session.say("Round complete; nobody is stuck.")
+        session.stop()
+        yield rng.uniform(30, 90)
+
+
+def _requeue_dead(session: AgentSession, rig: str) -> Steps:
+    """Beads of dead polecats go back to open, and the mayor is told."""
+    world = session.world
+    for found in [entry for entry in world.dead if entry[0] == rig]:
+        bead = found[1].bead
+        session.prompt("[daemon] a polecat died with work on its hook")
+        key = session.call("Bash", {"command": f"bd update {bead} --status=open --assignee="})
+        world.beads_of(bead).update(bead, session.actor, status="open", assignee=None)
+        session.answer(key, f"✓ Updated issue: {bead}")
+        yield 30.0
+        world.feed.append("mail", session.actor, {"to": "mayor/", "subject": f"RECOVERED_BEAD {bead}"})
+        session.bash(f"gt mail send mayor/ -s 'RECOVERED_BEAD {bead}'", "✓ Message sent")
+        session.stop()
+        world.requeued.append((rig, Job(bead, found[1].task)))
+        world.dead.remove(found)
+        yield 30.0
+
+
+def live_as_refinery(world: World, rig: str) -> Steps:
+    """Merges what polecats submit, oldest first; `gt mq post-merge` closes the request and the bead."""
+    session = AgentSession(world, Identity("refinery", rig))
+    rng = world.chance(session.actor)
+    yield 90.0
+    session.start(topic="patrol")
+    while not world.is_over:
+        if not world.merge_queue[rig]:
+            yield 120.0
+            continue
+        request = world.merge_queue[rig][0]
+        session.prompt(f"MERGE_READY {request.wisp}")
+        session.bash("gt mq list", f"{request.wisp}  ready  {request.branch}")
+        yield rng.uniform(60, 200)
+        session.bash(f"git rebase origin/main {request.branch} && {request.task.test}", "Successfully rebased.\nok")
+        yield rng.uniform(60, 200)
+        session.bash(
+            f"git checkout main && git merge --ff-only {request.branch} && git push origin main", "Fast-forward"
+        )
+        yield rng.uniform(30, 90)
+        _merge(session, request)
+        world.merge_queue[rig].pop(0)
+        session.stop()
+        yield rng.uniform(30, 90)
+    session.end()
+
+
+def _merge(session: AgentSession, request: MergeRequest) -> None:
+    world = session.world
+    key = session.call("Bash", {"command": f"gt mq post-merge {request.wisp}"})
+    beads = world.beads_of(request.bead)
+    beads.close(request.wisp, "merged", session.actor)
+    world.truth.wisps[request.wisp] = "merged"
+    reason = f"Merged in {request.wisp}"
+    beads.close(request.bead, reason, session.actor)
+    world.truth.closed(request.bead, by=session.actor, reason=reason, outcome="merged")
+    session.answer(key, f"✓ MR {request.wisp} closed\n✓ Issue {request.bead} closed")
+    session.say(f"Merged {request.branch}.")
