@@ -1,0 +1,324 @@
+"""The beads poller: what happened to beads, read from the town's Dolt server.
+
+Each poll reads the history rows from `overlap_s` before the newest row that was told, forgets those that
+were told, follows the rest, and commits facts, bead states, told rows and position in one transaction. So a
+kill at any point repeats the poll, and a repeated poll says the same.
+
+Nothing is lost when the server restarts, when its data is swapped for data that continues the same
+history, or when its clock is set back (the position follows the clock, and told rows are kept for two
+days). Lost to the poller, and left to the sweep: rows that turn up later than `overlap_s` after their own
+`created_at` (history pulled from a remote), rows from before a database was first seen, closes by plain SQL
+of beads with no later row, and, on a server east of UTC whose writers change from local time to UTC, the
+hours between the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from gtftd.errors import Busy, GtftdError, NoSpace, Unreachable
+from gtftd.health import Health
+from gtftd.logs import get_logger
+from gtftd.metrics import Metrics
+from gtftd.schemas.event import event_id
+from gtftd.schemas.settings import BeadsSettings
+from gtftd.schemas.town import BeadsSynced
+from gtftd.sources import bead_memory as memory
+from gtftd.sources.bead_changes import KnownBead, decide, seed
+from gtftd.sources.bead_clock import correct
+from gtftd.sources.bead_memory import Position
+from gtftd.state.database import Database
+from gtftd.state.outbox import Outbox, Outgoing
+from gtftd.town.beads import BeadsReader, DatabaseMissing, Head, SchemaUnknown, ServerClock, Snapshot
+from gtftd.town.beads_server import beads_databases, beads_port
+from gtftd.town.layout import Town
+
+WAKE_GAP_S = 1.0
+"""A wake-up tries a failing server again at the earliest after this."""
+log = get_logger("sources")
+
+
+@dataclass(frozen=True)
+class _News:
+    """One batch of rows, followed; not yet kept."""
+
+    facts: tuple[Outgoing, ...]
+    heads: tuple[Head, ...]
+    states: dict[str, KnownBead]
+    position: Position
+    complete: bool
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """One database at one moment, and where we stand in it."""
+
+    name: str
+    view: Snapshot
+    position: Position
+    clock: ServerClock
+
+    def since(self, overlap_s: float) -> datetime | None:
+        water = _bounded(self.position.high_water, self.clock)
+        return None if water is None else water - timedelta(seconds=overlap_s)
+
+
+class BeadsPoller:
+    """Polls every `poll_s`, at once on `wake`; each database fails, waits and heals by itself."""
+
+    def __init__(  # noqa: PLR0917  # the daemon's parts, each once
+        self,
+        town_loader: Callable[[], Town],
+        settings: BeadsSettings,
+        outbox: Outbox,
+        database: Database,
+        health: Health,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._town_loader = town_loader
+        self._settings = settings
+        self._outbox = outbox
+        self._database = database
+        self._health = health
+        self._metrics = metrics
+        self._clock = clock
+        self._woken = asyncio.Event()
+        self._server = _Patience(settings)
+        self._patience: dict[str, _Patience] = {}
+        self._state_failed = False
+        self.reader = BeadsReader(settings, lambda: beads_port(town_loader(), settings))
+
+    def wake(self) -> None:
+        """A hook fired: poll now, or once more right after the poll that is running. Never blocks."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        if not self._settings.enabled:
+            self._health.off("dolt", "beads.enabled is false")
+            return
+        try:
+            while True:
+                await self.poll()
+                await self._rest()
+        finally:
+            await self.reader.close()
+
+    async def poll(self) -> int:
+        """Look at every database once that is not waiting after a failure; returns how many facts came."""
+        self._woken.clear()
+        if not self._server.ready(time.monotonic()):
+            return 0
+        try:
+            names = await asyncio.to_thread(self._databases)
+        except GtftdError as error:
+            self._fail("dolt", "town.unreadable", self._server, error)
+            return 0
+        try:
+            clock = await self.reader.clock()
+        except GtftdError as error:
+            self._fail("dolt", "dolt.unreachable", self._server, error)
+            return 0
+        self._server.succeeded()
+        self._health.ok("dolt")
+        for gone in self._patience.keys() - set(names):
+            del self._patience[gone]
+            self._health.forget(f"dolt:{gone}")
+        return sum([await self._attend(name, clock) for name in names])
+
+    def _databases(self) -> tuple[str, ...]:
+        return beads_databases(self._town_loader(), self._settings)
+
+    async def _attend(self, name: str, clock: ServerClock) -> int:
+        patience = self._patience.setdefault(name, _Patience(self._settings))
+        if not patience.ready(time.monotonic()):
+            return 0
+        try:
+            count = await self._catch_up(name, clock)
+        except DatabaseMissing as error:
+            self._fail(f"dolt:{name}", "dolt.database_missing", patience, error)
+        except SchemaUnknown as error:
+            self._fail(f"dolt:{name}", "dolt.schema_unknown", patience, error)
+        except Unreachable as error:
+            self._fail(f"dolt:{name}", "dolt.unreachable", patience, error)
+        except (NoSpace, Busy) as error:
+            self._state_failed = True
+            condition = "state.no_space" if isinstance(error, NoSpace) else "state.busy"
+            self._fail("state", condition, patience, error)
+        else:
+            patience.succeeded()
+            self._health.ok(f"dolt:{name}")
+            if self._state_failed:
+                self._state_failed = False
+                self._health.ok("state")
+            return count
+        return 0
+
+    async def _catch_up(self, name: str, clock: ServerClock) -> int:
+        """Batch after batch, each kept before the next, until nothing is new."""
+        position = await self._database.read(lambda connection: memory.load_position(connection, name))
+        if position is None:
+            await self._warm_up(name, clock)
+            return 0
+        position = _follow_clock(position, clock)
+        told = 0
+        while True:
+            async with self.reader.snapshot(name) as view:
+                news = await self._read(_Scene(name, view, position, clock))
+            told += await self._keep(name, news)
+            position = news.position
+            if news.complete:
+                return told
+
+    async def _warm_up(self, name: str, clock: ServerClock) -> None:
+        """Start at the newest row: what is there counts as told, and only what comes is news."""
+        async with self.reader.snapshot(name) as view:
+            newest = await view.newest()
+            since = None if newest is None else newest - timedelta(seconds=self._settings.overlap_s)
+            page = await view.heads(since, self._settings.batch_rows)
+            heads = list(page.heads)
+            while not page.complete:
+                page = await view.heads(page.heads[-1].at, self._settings.batch_rows)
+                heads += page.heads
+        position = Position(_bounded(newest, clock), clock.zone_s)
+        await self._outbox.put([], lambda connection: memory.remember(connection, name, position, heads, {}))
+        log.info("beads.warmed_up", database=name, rows=len(heads))
+
+    async def _read(self, scene: _Scene) -> _News:
+        cursor = scene.since(self._settings.overlap_s)
+        while True:
+            page = await scene.view.heads(cursor, self._settings.batch_rows)
+            fresh = await self._fresh(scene.name, page.heads)
+            if fresh:
+                return await self._follow(scene, fresh, complete=page.complete)
+            if page.complete:
+                return _News((), (), {}, scene.position, complete=True)
+            cursor = page.heads[-1].at + timedelta(microseconds=1)
+
+    async def _fresh(self, name: str, heads: Sequence[Head]) -> list[Head]:
+        return await self._database.read(lambda connection: memory.unseen(connection, name, heads))
+
+    async def _follow(self, scene: _Scene, fresh: Sequence[Head], *, complete: bool) -> _News:
+        name, position = scene.name, scene.position
+        rows = await scene.view.changes(fresh)
+        beads = list(dict.fromkeys(row.bead for row in rows))
+        issues = await scene.view.issues(beads)
+        assumed = -scene.clock.zone_s if position.offset_s is None else position.offset_s
+        corrected = correct(rows, issues, assumed)
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        states = await self._database.read(lambda connection: memory.load_states(connection, name, beads))
+        strangers = [bead for bead in beads if bead not in states]
+        states |= await self._history(scene, strangers, fresh, now)
+        decision = await asyncio.to_thread(decide, name, corrected.rows, states, issues, settled=complete, now=now)
+        newest = max(head.at for head in fresh)
+        water = max(filter(None, (position.high_water, _bounded(newest, scene.clock))), default=None)
+        offset = corrected.offset_s if corrected.voted else position.offset_s
+        synced = BeadsSynced(
+            at=now,
+            seen_by="poll",
+            database=name,
+            rows=len(rows),
+            high_water=newest.replace(tzinfo=UTC) + timedelta(seconds=corrected.offset_s),
+        )
+        identity = event_id("beads.synced", name, *sorted(head.key for head in fresh))
+        return _News(
+            facts=(*decision.facts, Outgoing(identity, synced, now)),
+            heads=tuple(fresh),
+            states=dict(decision.states),
+            position=replace(position, high_water=water, offset_s=offset),
+            complete=complete,
+        )
+
+    async def _history(
+        self, scene: _Scene, strangers: Sequence[str], fresh: Sequence[Head], now: datetime
+    ) -> dict[str, KnownBead]:
+        """How beads stood that we never told of: from their rows older than the fresh ones."""
+        if not strangers:
+            return {}
+        new, oldest = {head.key for head in fresh}, min(head.at for head in fresh).replace(tzinfo=UTC)
+        rows = [row for row in await scene.view.history(strangers) if row.key not in new]
+        late = [row.key for row in rows if row.at >= oldest]
+        told = await self._database.read(lambda connection: memory.told_of(connection, scene.name, late))
+        return seed(scene.name, [row for row in rows if row.at < oldest or row.key in told], now)
+
+    async def _keep(self, name: str, news: _News) -> int:
+        if not news.heads:
+            return 0
+
+        def keep(connection: sqlite3.Connection) -> None:
+            memory.remember(connection, name, news.position, news.heads, news.states)
+
+        await self._outbox.put(news.facts, also=keep)
+        self._metrics.source_facts.labels("poll").inc(len(news.facts))
+        log.info("beads.synced", database=name, rows=len(news.heads), facts=len(news.facts))
+        return len(news.facts)
+
+    def _fail(self, component: str, condition: str, patience: _Patience, error: GtftdError) -> None:
+        self._health.degraded(component, condition, str(error))
+        self._metrics.source_errors.labels("poll", condition).inc()
+        patience.failed(time.monotonic())
+
+    async def _rest(self) -> None:
+        """Until the next poll is due or `wake` is called; a failing server is given its gap even then."""
+        now = time.monotonic()
+        waiting = self._settings.poll_s if self._server.calm else max(self._server.not_before - now, 0.0)
+        gap = 0.0 if self._server.calm else min(WAKE_GAP_S, waiting)
+        await asyncio.sleep(gap)
+        try:
+            async with asyncio.timeout(max(waiting - gap, 0.0)):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+        self._server.hurry()
+
+
+class _Patience:
+    """How long to leave a failing thing alone: doubling from `poll_s`, jittered, at most `backoff_most_s`."""
+
+    def __init__(self, settings: BeadsSettings) -> None:
+        self._settings = settings
+        self._failures = 0
+        self.not_before = 0.0
+
+    @property
+    def calm(self) -> bool:
+        return self._failures == 0
+
+    def ready(self, now: float) -> bool:
+        return now >= self.not_before
+
+    def succeeded(self) -> None:
+        self._failures = 0
+        self.not_before = 0.0
+
+    def failed(self, now: float) -> None:
+        delay = min(self._settings.poll_s * 2 ** min(self._failures, 16), self._settings.backoff_most_s)
+        self._failures += 1
+        self.not_before = now + delay * random.uniform(0.75, 1.0)
+
+    def hurry(self) -> None:
+        """Somebody just used the server, so it may be well again."""
+        self.not_before = 0.0
+
+
+def _bounded(at: datetime | None, clock: ServerClock) -> datetime | None:
+    """Not after the server's present, by either clock: one row from the future must not hide what follows."""
+    return None if at is None else min(at, max(clock.local, clock.utc))
+
+
+def _follow_clock(position: Position, clock: ServerClock) -> Position:
+    """Where the server's zone changed, move back with it: after summer time an hour comes twice."""
+    back = position.zone_s - clock.zone_s
+    if back == 0:
+        return position
+    water = position.high_water
+    if water is not None and back > 0:
+        water -= timedelta(seconds=back)
+    return Position(water, clock.zone_s, offset_s=None)
