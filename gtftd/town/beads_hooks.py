@@ -20,6 +20,7 @@ EVENTS = {"on_create": "create", "on_update": "update", "on_close": "close"}
 _MARK = "# gtftd beads hook, format 1\n"
 _NO_HOOKS = re.compile(rb"^no-hooks:\s*[\"']?(true|yes|on|1)\b", re.MULTILINE | re.IGNORECASE)
 _SUFFIX = ".before-gtftd"
+_REPAIR = "run `gtftctl hooks install`"
 _Act = Callable[["_Hook"], HookChange]
 
 
@@ -152,17 +153,25 @@ def _is_ours(path: Path) -> bool:
 
 def _problem(hook: _Hook) -> str:
     if not os.path.lexists(hook.path):
-        return "is missing; run `gtftctl hooks install`"
+        return f"is missing; {_REPAIR}"
     if not _is_ours(hook.path):
-        return "is somebody else's now; run `gtftctl hooks install` to put ours in front of it"
+        return f"is somebody else's now; {_REPAIR} to put ours in front of it"
     if not os.access(hook.path, os.X_OK):
-        return "cannot be executed, so bd passes over it; run `gtftctl hooks install`"
+        return f"cannot be executed, so bd passes over it; {_REPAIR}"
+    if problem := _content_problem(hook):
+        return f"{problem}; {_REPAIR}"
+    if _is_switched_off(hook):
+        return "bd runs no hooks: .beads/config.yaml sets `no-hooks`; remove that, or live with the slower poller"
+    return ""
+
+
+def _content_problem(hook: _Hook) -> str:
     content = hook.path.read_bytes()
     if f"gtftd={quoted(hook.script)}\n".encode(errors="surrogateescape") not in content:
-        return f"serves another state directory than {hook.script.parents[1]}; run `gtftctl hooks install`"
+        return f"serves another state directory than {hook.script.parents[1]}"
     if content != hook.content:
-        return "was altered; run `gtftctl hooks install`"
-    return "" if hook.script.exists() else f"calls {hook.script}, which is missing; run `gtftctl hooks install`"
+        return "was altered"
+    return "" if hook.script.exists() else f"calls {hook.script}, which is missing"
 
 
 def _is_switched_off(hook: _Hook) -> bool:

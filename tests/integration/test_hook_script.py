@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gtftd.errors import Invalid
+from gtftd.schemas.town import BeadTouched, SessionStarted, TurnEnded
 from gtftd.town.hook_script import script_content, script_path
 from gtftd.town.spool import parse_spool_file, to_event
 from tests.support.hooks import ROLE, Installed, claude_payload, hook_env, install_hook
@@ -66,6 +67,7 @@ def test_session_start_leaves_the_whole_join(hook: Installed, tmp_path: Path) ->
     assert 0o600 == path.stat().st_mode & 0o777
     assert [] == list(hook.spool.tmp.iterdir())
     event = to_event(file, hook.town)
+    assert isinstance(event, SessionStarted)
     assert ("resume", "gt-abc", "claude-opus") == (event.start, event.work_bead, event.agent)
 
 
@@ -114,7 +116,9 @@ def test_a_hostile_session_id_names_no_file(hook: Installed, tmp_path: Path, ses
     names = [path.name for path in hook.spool.transcripts.iterdir()]
     assert (["-rf.jsonl"] if session == "-rf" else []) == names
     [path] = hook.spool.pending()
-    assert session == to_event(parse_spool_file(path), hook.town).session_id
+    event = to_event(parse_spool_file(path), hook.town)
+    assert isinstance(event, TurnEnded)
+    assert session == event.session_id
     assert not list(tmp_path.rglob("escape*"))
 
 
@@ -204,6 +208,7 @@ def test_a_bead_hook_needs_no_role_and_no_input(hook: Installed) -> None:
     assert_silent(done)
     [path] = hook.spool.pending()
     event = to_event(parse_spool_file(path), hook.town)
+    assert isinstance(event, BeadTouched)
     assert ("gt-abc.1", "close") == (event.bead, event.change)
 
 
@@ -326,14 +331,19 @@ def test_fifty_hooks_at_once_leave_fifty_files(hook: Installed, tmp_path: Path) 
     with ThreadPoolExecutor(16) as pool:
         for done in pool.map(hook.claude, payloads):
             assert_silent(done)
-    sessions = {to_event(parse_spool_file(path), hook.town).session_id for path in hook.spool.pending()}
+    events = [to_event(parse_spool_file(path), hook.town) for path in hook.spool.pending()]
+    sessions = {event.session_id for event in events if isinstance(event, TurnEnded)}
     assert {f"s{number}" for number in range(50)} == sessions
     assert 50 == len(list(hook.spool.transcripts.iterdir()))
 
 
 def head_seen(hook: Installed, cwd: Path) -> str | None:
     assert_silent(hook.run("claude", stdin=claude_payload(), cwd=cwd))
-    return to_event(parse_spool_file(hook.spool.pending()[-1]), hook.town).git_head
+    [path] = hook.spool.pending()
+    event = to_event(parse_spool_file(path), hook.town)
+    path.unlink()
+    assert isinstance(event, SessionStarted)
+    return event.git_head
 
 
 def test_git_head_is_read_wherever_git_keeps_it(hook: Installed, tmp_path: Path) -> None:

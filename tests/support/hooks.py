@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from gtftd.town.hook_script import install_script, script_path
 from gtftd.town.layout import Town, load_town
@@ -39,7 +41,12 @@ class Installed:
         return Spool(self.state_dir / "spool")
 
     def run(
-        self, *args: str, stdin: bytes = b"", role: str | None = ROLE, cwd: Path | None = None, **env: str
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        role: str | None = ROLE,
+        cwd: Path | None = None,
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [script_path(self.state_dir), *args],
@@ -52,7 +59,7 @@ class Installed:
         )
 
     def claude(self, stdin: bytes, **env: str) -> subprocess.CompletedProcess[bytes]:
-        return self.run("claude", stdin=stdin, **env)
+        return self.run("claude", stdin=stdin, env=env)
 
 
 def install_hook(folder: Path) -> Installed:
