@@ -172,7 +172,7 @@ class SpoolSource:
                 self._spool.park(one.path)
             except OSError as error:
                 self._immovable.add(one.path)
-                log.error("spool.stuck", name=one.path.name, error=str(error))
+                log.warning("spool.stuck", name=one.path.name, error=str(error))
             self._around.metrics.spool_parked.inc()
             log.warning("spool.parked", name=one.path.name, reason=one.reason)
 
