@@ -82,6 +82,8 @@ def _read(path: Path) -> tuple[bytes, datetime]:
             raise Invalid(f"{path.name} has {status.st_size} bytes; a hook leaves at most {MAX_FILE_BYTES}")
         written_at = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
         return os.read(descriptor, MAX_FILE_BYTES), written_at
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"{path.name} has a modification time that no calendar knows") from error
     finally:
         os.close(descriptor)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import random
 import shutil
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -323,6 +326,41 @@ def test_killed_anywhere_it_left_a_whole_file_or_none(
         hook.spool.adopt(path)
     seen = [to_event(parse_spool_file(path), hook.town).subject for path in hook.spool.pending()]
     assert ["turn.ended"] * (pending + adoptable) == seen
+
+
+def test_killed_at_any_instant_it_left_a_whole_file_or_none(hook: Installed, tmp_path: Path) -> None:
+    """Eighty seeded instants over the life of a hook; `new` never shows a part, and no session comes twice."""
+    original, chance = str(transcript(tmp_path)), random.Random(20260301)
+    for number in range(80):
+        running = subprocess.Popen(
+            [script_path(hook.state_dir), "claude"], stdin=subprocess.PIPE, env=hook_env(), start_new_session=True
+        )
+        assert running.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            running.stdin.write(claude_payload("Stop", f"s{number}", transcript_path=original))
+            running.stdin.close()
+        time.sleep(chance.uniform(0, 0.006))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait(30)
+    for path in hook.spool.adoptable(datetime.now(UTC) + LATER, 30):
+        hook.spool.adopt(path)
+    sessions = [to_event(parse_spool_file(path), hook.town) for path in hook.spool.pending()]
+    assert len(sessions) == len({event.session_id for event in sessions if isinstance(event, TurnEnded)})
+    for path in hook.spool.torn(datetime.now(UTC) + LATER, 30):
+        path.unlink()
+    assert [] == list(hook.spool.tmp.iterdir())
+
+
+def test_a_file_adopted_from_a_living_hook_comes_once(hook: Installed) -> None:
+    """A daemon without any patience adopts between write and rename; the hook then finds nothing to rename."""
+    held = subprocess.Popen([script_path(hook.state_dir), "bead", "gt-1", "close"], env=hook_env())
+    while held.poll() is None:
+        for path in hook.spool.adoptable(datetime.now(UTC) + LATER, 0):
+            hook.spool.adopt(path)
+    assert 0 == held.wait(30)
+    assert 1 == len(hook.spool.pending())
+    assert [] == list(hook.spool.tmp.iterdir())
 
 
 def test_fifty_hooks_at_once_leave_fifty_files(hook: Installed, tmp_path: Path) -> None:
