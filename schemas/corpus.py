@@ -93,6 +93,15 @@ class EntryStored(Event):
     previous_sha256: str | None = None
 
 
+class EntryWithdrawn(Event):
+    """An entry is no more: later evidence gave its text to other entries, or to none."""
+
+    subject: ClassVar[str] = "entry.withdrawn"
+    entry_id: str
+    sha256: str
+    session_id: str
+
+
 class CollectionSkipped(Event):
     """There was nothing to collect, and why: no entry will come of this unless evidence arrives later."""
 

@@ -76,13 +76,22 @@ CREATE TABLE sessions (
     cwd             TEXT,
     git_head        TEXT,
     started_at      REAL,
-    ended_at        REAL,
-    end_reason      TEXT,
-    died            INTEGER NOT NULL DEFAULT 0,
     seen_by         TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX sessions_by_actor ON sessions (actor, started_at);
 CREATE INDEX sessions_by_tmux ON sessions (tmux_session, started_at);
+CREATE INDEX sessions_by_bead ON sessions (work_bead);
+
+-- Evidence: how sessions ended. Claude Code names the session id, gt only the tmux session.
+CREATE TABLE session_ends (
+    session_id      TEXT NOT NULL DEFAULT '',
+    tmux_session    TEXT NOT NULL DEFAULT '',
+    at              REAL NOT NULL,
+    reason          TEXT NOT NULL,
+    died            INTEGER NOT NULL,
+    PRIMARY KEY (session_id, tmux_session, at)
+) WITHOUT ROWID;
+CREATE INDEX session_ends_by_tmux ON session_ends (tmux_session, at);
 
 -- Evidence: when which agent got or let go of which bead.
 CREATE TABLE assignments (
@@ -101,7 +110,6 @@ CREATE TABLE closes (
     episode     INTEGER NOT NULL,
     database    TEXT NOT NULL,
     closed_at   REAL NOT NULL,
-    reason      TEXT NOT NULL,
     closed_by   TEXT,
     assignee    TEXT,
     title       TEXT NOT NULL,
@@ -109,6 +117,22 @@ CREATE TABLE closes (
     PRIMARY KEY (bead, episode)
 ) WITHOUT ROWID;
 CREATE INDEX closes_by_assignee ON closes (assignee, closed_at);
+
+-- Evidence: why, as it was said at each close; the last word counts.
+CREATE TABLE close_reasons (
+    bead        TEXT NOT NULL,
+    episode     INTEGER NOT NULL,
+    at          REAL NOT NULL,
+    reason      TEXT NOT NULL,
+    PRIMARY KEY (bead, episode, at, reason)
+) WITHOUT ROWID;
+
+-- Evidence: beads that were opened again, and as which episode.
+CREATE TABLE reopenings (
+    bead        TEXT NOT NULL,
+    episode     INTEGER NOT NULL,
+    PRIMARY KEY (bead, episode)
+) WITHOUT ROWID;
 
 -- Training entries. The text is in a content-addressed file; this row says which.
 CREATE TABLE entries (

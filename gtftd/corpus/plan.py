@@ -1,0 +1,123 @@
+"""Which entries a session gives. Pure: everything known in, the whole list out, whatever came first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gtftd.corpus.evidence import Session
+from gtftd.corpus.outcome import ADMINISTRATIVE, judge
+from gtftd.corpus.spans import Span, Taken, Work, cut, rest, take
+from gtftd.corpus.stints import Stint
+from gtftd.schemas.corpus import Outcome
+from gtftd.schemas.event import event_id
+from gtftd.town.conversation import Line, RawMessage
+
+_DONE = re.compile(r"\bgt\s+(?:done\b(?P<options>[^\n;|&]*)|(?P<handoff>handoff)\b)")
+_STATUS = re.compile(r"--status[= ]\s*['\"]?(?P<status>[A-Za-z_]+)")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An entry to be: still unscrubbed."""
+
+    entry_id: str
+    stint: Stint | None
+    taken: Taken
+    cut: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`settled` is false while a closing call is expected in the transcript and not there yet."""
+
+    entries: tuple[Planned, ...]
+    settled: bool = True
+
+
+def plan_session(session: Session, stints: Sequence[Stint], lines: Sequence[Line], *, min_turns: int = 1) -> Plan:
+    """Bead spans of stints that are over, and, when the session is over, what lies outside of them.
+
+    What a polecat says outside of its beads is waiting and housekeeping: only a polecat session with no
+    bead at all is kept whole. Other roles work without beads too.
+    """
+    works = [_work(stint, session) for stint in stints]
+    spans: list[Span] = []
+    entries: list[Planned] = []
+    settled = True
+    for stint, work in zip(stints, works, strict=True):
+        span = cut(lines, work, other_beads=[other for other in works if other is not work])
+        if span is None:
+            continue
+        if stint.assigned_at is None and not _is_work(lines, span, stint):
+            continue
+        spans.append(span)
+        if not _is_over(stint, session):
+            continue
+        settled = settled and (span.settled or session.ended_at is not None)
+        entries += _entry(session, stint, lines, span, _ordinal(stint, stints), min_turns)
+    if session.ended_at is not None and (session.role != "polecat" or not spans):
+        for ordinal, gap in enumerate(rest(lines, spans)):
+            entries += _entry(session, None, lines, gap, ordinal, min_turns)
+    return Plan(tuple(entries), settled)
+
+
+def _work(stint: Stint, session: Session) -> Work:
+    close = stint.close
+    return Work(
+        bead=stint.bead,
+        assigned_at=stint.assigned_at,
+        released_at=stint.released_at,
+        closed_at=close.closed_at if close else None,
+        closed_by_this_actor=bool(close and close.closed_by == session.actor),
+    )
+
+
+def _is_over(stint: Stint, session: Session) -> bool:
+    """Closed, or let go of for good, or the session has ended. `done` alone waits for the close."""
+    return stint.close is not None or session.ended_at is not None
+
+
+def _is_work(lines: Sequence[Line], span: Span, stint: Stint) -> bool:
+    """Without an assignment, closing a bead is not yet work on it: more than the closing call must be there."""
+    if stint.close is not None and ADMINISTRATIVE.search(stint.close.reason):
+        return False
+    said = {
+        line.message_id or line.uuid or str(line.index)
+        for line in lines[span.first_index : span.last_index + 1]
+        if line.message.role == "assistant" and line.message.tool_calls
+    }
+    return len(said) >= 2
+
+
+def _ordinal(stint: Stint, stints: Sequence[Stint]) -> int:
+    """Counts the stints of this agent on the same bead in the same episode."""
+    same = [other for other in stints if (other.bead, other.episode) == (stint.bead, stint.episode)]
+    return same.index(stint)
+
+
+def _entry(
+    session: Session, stint: Stint | None, lines: Sequence[Line], span: Span, ordinal: int, min_turns: int
+) -> list[Planned]:
+    taken = take(lines, span)
+    if sum(message.trainable for message in taken.messages) < min_turns:
+        return []
+    bead, episode = (stint.bead, stint.episode) if stint else ("", 1)
+    identity = event_id("entry", session.session_id, bead, episode, ordinal)
+    outcome = judge(stint, session, said_at_end(taken.messages))
+    return [Planned(identity, stint, taken, span.cut, outcome)]
+
+
+def said_at_end(messages: Sequence[RawMessage]) -> str | None:
+    """The status of the last `gt done`, `handoff` for `gt handoff`, or None when the agent ended with neither."""
+    for message in reversed(messages):
+        for call in reversed(message.tool_calls):
+            command = call.arguments.get("command")
+            found = list(_DONE.finditer(command)) if isinstance(command, str) else []
+            if found:
+                last = found[-1]
+                status = _STATUS.search(last["options"] or "")
+                return "handoff" if last["handoff"] else status["status"].upper() if status else "COMPLETED"
+    return None

@@ -1,0 +1,110 @@
+"""Who worked on which bead, from when to when. Pure: the same evidence gives the same stints in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Literal
+
+from gtftd.corpus.evidence import Change, Close, Session
+
+TICK = timedelta(seconds=1)
+"""Dolt and gt's feed keep whole seconds."""
+How = Literal["done", "unhook", "requeue", "taken", "closed"]
+
+
+@dataclass(frozen=True)
+class Stint:
+    """One agent's go at one bead within one episode."""
+
+    bead: str
+    episode: int
+    actor: str
+    assigned_at: datetime | None
+    released_at: datetime | None = None
+    how: How | None = None
+    close: Close | None = None
+    """The close that ended the episode, if it was this stint that it ended."""
+
+    @property
+    def ended_at(self) -> datetime | None:
+        known = [at for at in (self.released_at, self.close.closed_at if self.close else None) if at]
+        return min(known, default=None)
+
+
+def find_stints(changes: Sequence[Change], closes: Sequence[Close]) -> list[Stint]:
+    """Of any number of beads, by bead and time."""
+    stints: list[Stint] = []
+    beads = {change.bead for change in changes} | {close.bead for close in closes}
+    for bead in sorted(beads):
+        own_changes = [change for change in changes if change.bead == bead]
+        own_closes = sorted((close for close in closes if close.bead == bead), key=lambda close: close.episode)
+        stints.extend(_of_bead(bead, own_changes, own_closes))
+    return stints
+
+
+def _of_bead(bead: str, changes: list[Change], closes: list[Close]) -> Iterable[Stint]:
+    by_episode = sorted(changes, key=lambda change: (_episode(change, closes), *_order(change)))
+    parts = {number: list(part) for number, part in groupby(by_episode, lambda change: _episode(change, closes))}
+    for episode in sorted({*parts, *(close.episode for close in closes)}):
+        close = next((found for found in closes if found.episode == episode), None)
+        yield from _of_episode(bead, episode, parts.get(episode, []), close)
+
+
+def _episode(change: Change, closes: list[Close]) -> int:
+    """Work given after a close belongs to the next episode; letting go may come a little late."""
+    late = TICK if change.change == "assigned" else timedelta(minutes=5)
+    return next((close.episode for close in closes if change.at < close.closed_at + late), 1 + len(closes))
+
+
+def _order(change: Change) -> tuple[datetime, bool, str]:
+    """Within one second a release comes before the next assignment."""
+    return change.at, change.change == "assigned", change.actor
+
+
+def _of_episode(bead: str, episode: int, changes: list[Change], close: Close | None) -> list[Stint]:
+    stints: list[Stint] = []
+    current: Stint | None = None
+    for change in changes:
+        if change.change == "assigned":
+            if current is not None and current.actor == change.actor:
+                continue
+            if current is not None:
+                stints.append(replace(current, released_at=change.at, how="taken"))
+            current = Stint(bead, episode, change.actor, change.at)
+        elif current is not None and (change.change == "requeue" or change.actor == current.actor):
+            stints.append(replace(current, released_at=change.at, how=_how(change.change)))
+            current = None
+    if current is not None:
+        stints.append(current)
+    return _with_close(stints, bead, episode, close)
+
+
+def _with_close(stints: list[Stint], bead: str, episode: int, close: Close | None) -> list[Stint]:
+    """The close ends the last stint; with no stint at all, it was the assignee's or the closer's work."""
+    if close is None:
+        return stints
+    if stints:
+        stints[-1] = replace(stints[-1], close=close)
+        return stints
+    actor = close.assignee or close.closed_by
+    return [Stint(bead, episode, actor, None, close=close)] if actor else []
+
+
+def _how(change: str) -> How:
+    return "done" if change == "done" else "unhook" if change == "unhook" else "requeue"
+
+
+def stints_of_session(session: Session, stints: Sequence[Stint]) -> list[Stint]:
+    """Those of the session's agent that overlap it in time."""
+    return [stint for stint in stints if stint.actor == session.actor and _overlap(session, stint)]
+
+
+def _overlap(session: Session, stint: Stint) -> bool:
+    started, ended = session.started_at, session.ended_at
+    begin, end = stint.assigned_at, stint.ended_at
+    if started is not None and end is not None and started > end + TICK:
+        return False
+    return not (ended is not None and begin is not None and ended + TICK < begin)

@@ -1,0 +1,207 @@
+"""The entries on disk: a content-addressed file each, and a row that says which file is current."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gtftd.errors import Corrupt, Missing
+from gtftd.schemas.corpus import Entry
+from gtftd.state import Database, crash_point
+from gtftd.state.files import content_path, fsync_folder, remove_asides, write_content
+
+SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What `put` found and did; `previous` is the content that was current before, if it was another."""
+
+    sha256: str
+    changed: bool
+    previous: str | None
+
+
+@dataclass(frozen=True)
+class EntryRow:
+    """One entry without its text."""
+
+    entry_id: str
+    sha256: str
+    role: str
+    rig: str | None
+    bead: str | None
+    episode: int
+    session_id: str
+    actor: str | None
+    agent: str | None
+    model: str | None
+    outcome: str
+    confidence: float
+    messages: int
+    redactions: int
+    size_bytes: int
+    scrubber: str
+    started_at: float | None
+    ended_at: float | None
+    stored_at: float
+
+
+_COLUMNS = (
+    "entry_id, sha256, role, rig, bead, episode, session_id, actor, agent, model, outcome, confidence,"
+    " messages, redactions, size_bytes, scrubber, started_at, ended_at, stored_at"
+)
+
+
+class EntryStore:
+    """Entries live under `folder/objects/ab/<sha256>.json`. Nothing is changed in place."""
+
+    def __init__(self, database: Database, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.folder = folder
+        self._database = database
+        self._clock = clock
+
+    @property
+    def objects(self) -> Path:
+        return self.folder / "objects"
+
+    def prepare(self) -> int:
+        """Make the folders and remove what a killed writer left; before anything writes."""
+        self.objects.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fsync_folder(self.folder)
+        return remove_asides(self.objects)
+
+    async def tidy(self) -> int:
+        """Delete files that no row names: written, but the daemon died before the row. Before anything writes."""
+        rows = await self._database.read(lambda c: c.execute("SELECT sha256 FROM entries").fetchall())
+        current = {row[0] for row in rows}
+        orphans = [path for path in self.objects.glob(f"*/*{SUFFIX}") if path.stem not in current]
+        for path in orphans:
+            path.unlink(missing_ok=True)
+        return len(orphans)
+
+    async def put(self, entry: Entry) -> Stored:
+        """File first, then the row, then the old file goes: at every moment the row names a whole file.
+
+        A second call with the same entry changes nothing. Raises NoSpace on a full disk.
+        """
+        content = encode(entry)
+        digest = write_content(self.objects, content, suffix=SUFFIX)
+        crash_point("entry.written")
+        row = self._row(entry, digest, len(content))
+        previous, unused = await self._database.write(lambda connection: _replace(connection, row))
+        crash_point("entry.recorded")
+        if unused:
+            self._remove_file(unused)
+        return Stored(digest, previous != digest, previous if previous != digest else None)
+
+    async def withdraw(self, entry_ids: Sequence[str]) -> list[EntryRow]:
+        """Forget entries; those that are not there are no trouble. Returns what there was."""
+
+        def work(connection: sqlite3.Connection) -> tuple[list[EntryRow], set[str]]:
+            rows = [row for id_ in entry_ids if (row := _find(connection, id_)) is not None]
+            connection.executemany("DELETE FROM entries WHERE entry_id = ?", [(row.entry_id,) for row in rows])
+            return rows, {row.sha256 for row in rows if not _is_used(connection, row.sha256)}
+
+        rows, unused = await self._database.write(work)
+        for digest in unused:
+            self._remove_file(digest)
+        return rows
+
+    async def of_session(self, session_id: str) -> list[EntryRow]:
+        return await self._select("session_id = ?", (session_id,), 1_000_000)
+
+    async def list(
+        self,
+        *,
+        role: str | None = None,
+        rig: str | None = None,
+        bead: str | None = None,
+        limit: int = 50,
+    ) -> list[EntryRow]:
+        """The newest first."""
+        chosen = {"role": role, "rig": rig, "bead": bead}
+        wanted = {name: value for name, value in chosen.items() if value is not None}
+        where = " AND ".join(f"{name} = ?" for name in wanted) or "1"
+        return await self._select(where, tuple(wanted.values()), limit)
+
+    async def counts(self) -> dict[str, int]:
+        """Entries by role."""
+        sql = "SELECT role, count(*) FROM entries GROUP BY role ORDER BY role"
+        return dict(await self._database.read(lambda connection: connection.execute(sql).fetchall()))
+
+    def read(self, digest: str) -> Entry:
+        """Raises Missing or Corrupt (the content does not have the sum that its name says)."""
+        path = self.path(digest)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise Missing(f"no entry has the content {digest}; `gtftctl entries list` shows what there is") from error
+        entry = Entry.model_validate_json(content)
+        if encode(entry) != content:
+            raise Corrupt(f"{path} was changed after it was written")
+        return entry
+
+    def path(self, digest: str) -> Path:
+        return content_path(self.objects, digest, suffix=SUFFIX)
+
+    def _remove_file(self, digest: str) -> None:
+        self.path(digest).unlink(missing_ok=True)
+
+    async def _select(self, where: str, values: tuple[object, ...], limit: int) -> list[EntryRow]:
+        sql = f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY stored_at DESC, entry_id LIMIT ?"
+        rows = await self._database.read(lambda connection: connection.execute(sql, (*values, limit)).fetchall())
+        return [EntryRow(*row) for row in rows]
+
+    def _row(self, entry: Entry, digest: str, size: int) -> EntryRow:
+        return EntryRow(
+            entry_id=entry.entry_id,
+            sha256=digest,
+            role=entry.role,
+            rig=entry.rig,
+            bead=entry.bead,
+            episode=entry.episode,
+            session_id=entry.session_id,
+            actor=entry.actor,
+            agent=entry.agent,
+            model=entry.model,
+            outcome=entry.outcome.label,
+            confidence=entry.outcome.confidence,
+            messages=len(entry.messages),
+            redactions=sum(entry.redactions.values()),
+            size_bytes=size,
+            scrubber=entry.scrubber,
+            started_at=entry.started_at.timestamp() if entry.started_at else None,
+            ended_at=entry.ended_at.timestamp() if entry.ended_at else None,
+            stored_at=self._clock(),
+        )
+
+
+def encode(entry: Entry) -> bytes:
+    """The canonical bytes of an entry: one line of JSON, fields in the order of the model."""
+    return entry.model_dump_json(exclude_none=True).encode() + b"\n"
+
+
+def _find(connection: sqlite3.Connection, entry_id: str) -> EntryRow | None:
+    row = connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE entry_id = ?", (entry_id,)).fetchone()
+    return None if row is None else EntryRow(*row)
+
+
+def _is_used(connection: sqlite3.Connection, digest: str) -> bool:
+    return connection.execute("SELECT 1 FROM entries WHERE sha256 = ? LIMIT 1", (digest,)).fetchone() is not None
+
+
+def _replace(connection: sqlite3.Connection, row: EntryRow) -> tuple[str | None, str | None]:
+    """Make `row` current; returns the content that was current, and that content if nobody uses it now."""
+    old = _find(connection, row.entry_id)
+    if old is not None and old.sha256 == row.sha256:
+        return old.sha256, None
+    marks = ", ".join("?" * len(_COLUMNS.split(",")))
+    values = tuple(getattr(row, name.strip()) for name in _COLUMNS.split(","))
+    connection.execute(f"INSERT OR REPLACE INTO entries ({_COLUMNS}) VALUES ({marks})", values)
+    if old is None:
+        return None, None
+    return old.sha256, None if _is_used(connection, old.sha256) else old.sha256
