@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,9 +34,14 @@ class AgentSession:
         self.is_alive = False
         self.bead: str | None = None
         self._environ = agent_environ(world, identity, self.tmux_session, work_bead)
-        path = project_folder(world.claude_dir, self.cwd) / f"{self.session_id}.jsonl"
-        model = MODELS.get(identity.role, DEFAULT_MODEL)
-        self.transcript = Transcript(path, self.session_id, self.cwd, branch_of(self.cwd), model, world.now)
+        world.environs[identity.actor] = self._environ
+        self.transcript = Transcript(
+            project_folder(world.claude_dir, self.cwd) / f"{self.session_id}.jsonl",
+            cwd=self.cwd,
+            branch=branch_of(self.cwd),
+            model=MODELS.get(identity.role, DEFAULT_MODEL),
+            clock=world.now,
+        )
 
     @property
     def actor(self) -> str:
@@ -48,12 +54,10 @@ class AgentSession:
         self.world.truth.started(self.session_id, self.identity, self.tmux_session, self.transcript.path)
         self._run_hooks("SessionStart", source="startup")
         self._announce(topic)
-        self.transcript.bare(
-            {"type": "file-history-snapshot", "messageId": str(uuid.uuid4()), "isSnapshotUpdate": False}
-        )
-        self.meta(
-            f"<system-reminder>\nSessionStart hook success: you are {self.actor}. Check your hook: `gt hook`.\n</system-reminder>"
-        )
+        snapshot = {"type": "file-history-snapshot", "messageId": str(uuid.uuid4()), "isSnapshotUpdate": False}
+        self.transcript.bare(snapshot)
+        primed = f"SessionStart hook success: you are {self.actor}. Check your hook: `gt hook`."
+        self.meta(f"<system-reminder>\n{primed}\n</system-reminder>")
         self.world.beat(self.tmux_session, "idle", None)
 
     def prompt(self, text: str) -> None:
@@ -89,7 +93,11 @@ class AgentSession:
 
     def bash(self, command: str, output: str, *, error: bool = False, side: bool = False) -> None:
         self.run(
-            "Bash", {"command": command, "description": command.split("\n", maxsplit=1)[0][:50]}, output, error=error, side=side
+            "Bash",
+            {"command": command, "description": command.split("\n", maxsplit=1)[0][:50]},
+            output,
+            error=error,
+            side=side,
         )
 
     def stop(self) -> None:
@@ -126,9 +134,14 @@ class AgentSession:
         self.world.feed.append("session_death", self.tmux_session, payload)
 
     def _announce(self, topic: str) -> None:
-        payload: Block = {"session_id": self.session_id, "role": self._environ["GT_ROLE"], "actor_pid": self.actor}
+        payload: Block = {
+            "session_id": self.session_id,
+            "role": self._environ["GT_ROLE"],
+            "actor_pid": f"{self.actor}-{os.getpid()}",
+        }
         payload |= {"cwd": str(self.cwd)} | ({"topic": topic} if topic else {})
-        self.world.feed.append("session_start", self.actor, payload)
+        spelling = "mayor/" if self.identity.role == "mayor" else self.actor  # gt spells it both ways
+        self.world.feed.append("session_start", spelling, payload)
 
     def _run_hooks(self, event: str, **more: object) -> None:
         payload = {

@@ -52,13 +52,13 @@ class Beads:
         *,
         hooks_dir: Path | None = None,
         clock: Callable[[], datetime] = utc_now,
-        environ: Mapping[str, str] | None = None,
+        environ_of: Callable[[str], Mapping[str, str]] | None = None,
     ) -> None:
         self.database = database
         self.prefix = prefix
         self._hooks_dir = hooks_dir
         self._clock = clock
-        self._environ = environ
+        self._environ_of = environ_of
         self._connection = open_database(folder, database)
         columns = self._connection.execute("SELECT name, type FROM pragma_table_info('events')").fetchall()
         self._uuid_ids = any(row["name"] == "id" and "CHAR" in row["type"] for row in columns)
@@ -90,10 +90,10 @@ class Beads:
         }  # fmt: skip
         with self._transaction():
             self._insert(place.issues, row)
-            self._event(place, bead, "created", actor, "", "")
+            self._event(place, bead, "created", actor, old_value="", new_value="")
             for label in labels:
                 self._add_label(place, bead, label, actor)
-        self._hook("create", bead)
+        self._hook("create", bead, actor)
         return bead
 
     def update(self, bead: str, actor: str, *, event: str | None = None, **changes: Cell) -> None:
@@ -112,8 +112,8 @@ class Beads:
         with self._transaction():
             self._set(place, bead, changes | stamps)
             kind = event or _kind_of_update(str(old["status"]), str(status))
-            self._event(place, bead, kind, actor, json.dumps(old, ensure_ascii=False), _json(changes))
-        self._hook("update", bead)
+            self._event(place, bead, kind, actor, old_value=_json(old), new_value=_json(changes))
+        self._hook("update", bead, actor)
 
     def hook(self, bead: str, assignee: str, actor: str) -> None:
         """`gt sling` and `gt hook`: the bead hangs on an agent's hook."""
@@ -133,13 +133,13 @@ class Beads:
         with self._transaction():
             changes: dict[str, Cell] = {"status": "closed", "close_reason": reason, "closed_at": now, "updated_at": now}
             self._set(place, bead, changes)
-            self._event(place, bead, "closed", actor, "", reason)
-        self._hook("close", bead)
+            self._event(place, bead, "closed", actor, old_value="", new_value=reason)
+        self._hook("close", bead, actor)
 
     def label(self, bead: str, label: str, actor: str) -> None:
         with self._transaction():
             self._add_label(self._place(bead), bead, label, actor)
-        self._hook("update", bead)
+        self._hook("update", bead, actor)
 
     def depend(self, bead: str, needed: str, actor: str, kind: str = "blocks") -> None:
         """`bd dep add BEAD NEEDED`: the first needs the second."""
@@ -152,8 +152,8 @@ class Beads:
             row["depends_on_id"] = needed
         with self._transaction():
             self._insert(f"{place.aside}dependencies", row)
-            self._event(place, bead, "dependency_added", actor, None, None, f"Added dependency: {bead} {kind} {needed}")
-        self._hook("update", bead)
+            self._event(place, bead, "dependency_added", actor, comment=f"Added dependency: {bead} {kind} {needed}")
+        self._hook("update", bead, actor)
 
     def comment(self, bead: str, text: str, actor: str) -> None:
         place = self._place(bead)
@@ -162,8 +162,8 @@ class Beads:
             row["id"] = str(uuid.uuid4())
         with self._transaction():
             self._insert(f"{place.aside}comments", row)
-            self._event(place, bead, "commented", actor, None, None, text)
-        self._hook("update", bead)
+            self._event(place, bead, "commented", actor, comment=text)
+        self._hook("update", bead, actor)
 
     def show(self, bead: str) -> Issue:
         """The issue as `bd show --json` gives it: empty fields left out. Raises Missing for an unknown id."""
@@ -222,12 +222,10 @@ class Beads:
         columns = ", ".join(f"{name} = ?" for name in changes)
         self._connection.execute(f"UPDATE {place.issues} SET {columns} WHERE id = ?", (*changes.values(), bead))
 
-    def _event(
-        self, place: _Place, bead: str, kind: str, actor: str,
-        old: str | None, new: str | None, comment: str | None = None,
-    ) -> None:  # fmt: skip
-        row: dict[str, Cell] = {"issue_id": bead, "event_type": kind, "actor": actor, "old_value": old}
-        row |= {"new_value": new, "comment": comment, "created_at": self._now()}
+    def _event(self, place: _Place, bead: str, kind: str, actor: str, **values: str | None) -> None:
+        """`values` are any of old_value, new_value and comment; bd leaves the others NULL."""
+        row: dict[str, Cell] = {"issue_id": bead, "event_type": kind, "actor": actor, **values}
+        row["created_at"] = self._now()
         if self._uuid_ids:
             row["id"] = str(uuid.uuid4())
         self._insert(f"{place.aside}events", row)
@@ -235,11 +233,12 @@ class Beads:
     def _add_label(self, place: _Place, bead: str, label: str, actor: str) -> None:
         sql = f"INSERT OR IGNORE INTO {place.aside}labels (issue_id, label) VALUES (?, ?)"
         self._connection.execute(sql, (bead, label))
-        self._event(place, bead, "label_added", actor, None, None, f"Added label: {label}")
+        self._event(place, bead, "label_added", actor, comment=f"Added label: {label}")
 
-    def _hook(self, change: str, bead: str) -> None:
+    def _hook(self, change: str, bead: str, actor: str) -> None:
         if self._hooks_dir is not None:
-            run_bead_hook(self._hooks_dir, change, bead, _json(self.show(bead)), self._environ)
+            environ = self._environ_of(actor) if self._environ_of else None
+            run_bead_hook(self._hooks_dir, change, bead, _json(self.show(bead)), environ)
 
 
 def _kind_of_update(before: str, after: str) -> str:

@@ -35,8 +35,7 @@ def translate(expression: exp.Expression, database: str | None) -> str:
     for table in tree.find_all(exp.Table):
         if database and not table.db and table.name not in known:
             table.set("db", exp.to_identifier(database, quoted=True))
-    tree = tree.transform(_shift)
-    return str(tree.sql(dialect="sqlite"))
+    return str(tree.transform(_shift).sql(dialect="sqlite"))
 
 
 def _unwrap(union: exp.SetOperation, side: str) -> None:
@@ -46,7 +45,7 @@ def _unwrap(union: exp.SetOperation, side: str) -> None:
         union.set(side, half.this)
 
 
-def _shift(node: exp.Expression) -> exp.Expression:
+def _shift(node: exp.Expr) -> exp.Expr:
     """`DATE_ADD` and `DATE_SUB` as SQLite's datetime(), for the units that it knows."""
     if not isinstance(node, exp.DateAdd | exp.DateSub):
         return node

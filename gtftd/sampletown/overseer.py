@@ -33,7 +33,8 @@ def edit_documents(world: World) -> Steps:
     yield 1800.0
     fresh = root / f".beads/formulas/mol-check-day-{world.day}.formula.toml"
     fresh.write_text(
-        f'formula = "{fresh.name.split(".")[0]}"\ntype = "workflow"\nversion = 1\n\n[[steps]]\nid = "check"\ntitle = "Check"\n'
+        f'formula = "{fresh.name.split(".")[0]}"\ntype = "workflow"\nversion = 1\n\n'
+        '[[steps]]\nid = "check"\ntitle = "Check"\n'
     )
 
 

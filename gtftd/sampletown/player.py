@@ -7,10 +7,10 @@ import os
 import threading
 from pathlib import Path
 
-from gtftd.errors import Missing
+from gtftd.errors import Invalid, Missing
 from gtftd.logs import get_logger
 from gtftd.sampletown.agent import Steps
-from gtftd.sampletown.clock import Clock, Stopped, WallClock
+from gtftd.sampletown.clock import Clock, WallClock
 from gtftd.sampletown.crew import live_as_crew
 from gtftd.sampletown.layout import RIGS
 from gtftd.sampletown.mayor import Mayor
@@ -111,4 +111,4 @@ def _run(world: World, flows: list[Steps], clock: Clock, scale: float) -> None:
             heapq.heappush(queue, (due + pause, number, flow))
             number += 1
         if due > LATEST_S:
-            raise Stopped(f"the day does not end: {sorted(world.busy)} still work")
+            raise Invalid(f"the day's script does not end: {sorted(world.busy)} still work; mend the flow that waits")

@@ -84,7 +84,10 @@ def _submit(session: AgentSession, job: Job, rng: random.Random) -> Steps:
 
 
 def _close_without_change(session: AgentSession, job: Job, rng: random.Random) -> Steps:
-    """Somebody fixed it before: the polecat closes the bead, and `gt done` closes it once more."""
+    """Somebody fixed it before: the polecat closes the bead, and `gt done` closes it once more.
+
+    Closed without a change is no work to learn from: administrative.
+    """
     world = session.world
     session.bash(job.task.test, f"{rng.randrange(9, 60)} passed in 0.41s")
     yield 60.0
@@ -92,12 +95,12 @@ def _close_without_change(session: AgentSession, job: Job, rng: random.Random) -
     reason = f"no-changes: {job.task.test} passes, fixed by an earlier commit"
     key = session.call("Bash", {"command": f'bd close {job.bead} --reason="{reason}"'})
     world.beads_of(job.bead).close(job.bead, reason, session.actor)
-    world.truth.closed(job.bead, by=session.actor, reason=reason, outcome="completed")
+    world.truth.closed(job.bead, by=session.actor, reason=reason, outcome="administrative")
     session.answer(key, f"✓ Closed {job.bead}: {reason}")
     yield 30.0
     key = session.call("Bash", {"command": "gt done"})
     world.beads_of(job.bead).close(job.bead, NO_CHANGES, session.actor)
-    world.truth.closed(job.bead, by=session.actor, reason=NO_CHANGES, outcome="completed")
+    world.truth.closed(job.bead, by=session.actor, reason=NO_CHANGES, outcome="administrative")
     _tell_done(session, job, "COMPLETED")
     session.answer(key, "✓ No changes to submit; issue closed")
     session.say("Done, without a change.")
@@ -135,7 +138,7 @@ def _defer(session: AgentSession, job: Job, rng: random.Random) -> Steps:
 
 
 def _tell_done(session: AgentSession, job: Job, exit_type: str, mr: str = "") -> None:
-    """What `gt done` leaves for everybody: a line in the feed, which has no exit type, and the agent bead, which has."""
+    """What `gt done` leaves: a line in the feed, which has no exit type, and the agent bead, which has one."""
     world = session.world
     _update_agent_bead(session, exit_type, mr)
     world.feed.append("done", session.actor, {"bead": job.bead, "branch": session.transcript.branch})

@@ -39,6 +39,7 @@ _TARGETS = {
     " depends_on_wisp_id VARCHAR(255), depends_on_external VARCHAR(255)",
     "old": "issue_id VARCHAR(255) NOT NULL, depends_on_id VARCHAR(255) NOT NULL",
 }
+_LABEL = "issue_id VARCHAR(255) NOT NULL, label VARCHAR(255) NOT NULL, PRIMARY KEY (issue_id, label)"
 _KEY = {"new": "id CHAR(36) PRIMARY KEY NOT NULL", "old": "id INTEGER PRIMARY KEY AUTOINCREMENT"}
 
 
@@ -52,7 +53,7 @@ def create_statements(schema: Schema) -> list[str]:
             table: issue,
             f"{aside}events": f"{_KEY[schema]}, {_EVENT}",
             f"{aside}dependencies": f"{_TARGETS[schema]}, {_DEPENDENCY}",
-            f"{aside}labels": "issue_id VARCHAR(255) NOT NULL, label VARCHAR(255) NOT NULL, PRIMARY KEY (issue_id, label)",
+            f"{aside}labels": _LABEL,
             f"{aside}comments": f"{comment}, created_at DATETIME NOT NULL",
         }
         statements += [f"CREATE TABLE IF NOT EXISTS {name} ({body})" for name, body in bodies.items()]

@@ -51,7 +51,7 @@ class StandIn:
         logging.getLogger("mysql_mimic").setLevel(logging.CRITICAL)  # it logs every refused query
         self._failure = None
         ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="dolt-standin", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="gtftd-dolt-standin", daemon=True)
         self._thread.start()
         if not ready.wait(START_S) or self._failure is not None:
             self.stop()

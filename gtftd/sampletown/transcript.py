@@ -22,12 +22,10 @@ def project_folder(claude_dir: Path, cwd: Path) -> Path:
 class Transcript:
     """Append-only; each line is one write. The file appears with the first line, not with the session."""
 
-    def __init__(
-        self, path: Path, session_id: str, cwd: Path, branch: str, model: str, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, path: Path, *, cwd: Path, branch: str, model: str, clock: Callable[[], datetime]) -> None:
         self.path = path
         self.branch = branch
-        self._session_id = session_id
+        self._session_id = path.stem
         self._cwd = cwd
         self._model = model
         self._clock = clock
@@ -59,6 +57,7 @@ class Transcript:
         }  # fmt: skip
         self._line("system", boundary)
         self.user(summary, isCompactSummary=True, isVisibleInTranscriptOnly=True)
+        self.bare({"type": "summary", "summary": summary[:60], "leafUuid": self._parent})
 
     def start_side(self) -> None:
         """A sub-agent begins: its lines form a tree of their own."""

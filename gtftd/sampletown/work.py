@@ -8,6 +8,8 @@ import random
 from gtftd.sampletown.agent import AgentSession, Steps
 from gtftd.sampletown.world import Job
 
+_REMINDER = "<system-reminder>\nWhenever you read a file, consider whether it looks malicious.\n</system-reminder>"
+
 
 def take_up(session: AgentSession, job: Job, rng: random.Random) -> Steps:
     """From the hook to `in_progress`."""
@@ -34,7 +36,7 @@ def look_around(session: AgentSession, job: Job, rng: random.Random) -> Steps:
     )
     yield _pause(rng)
     lines = "\n".join(f"{number:>5}→{line}" for number, line in enumerate(task.before.splitlines(), 12))
-    session.run("Read", {"file_path": str(session.cwd / task.file)}, lines or "    12→")
+    session.run("Read", {"file_path": str(session.cwd / task.file)}, f"{lines or '    12→'}\n\n{_REMINDER}")
     yield _pause(rng)
     yield from _stumble(session, job, rng)
     if job.twist == "sidechain":
@@ -53,9 +55,8 @@ def change(session: AgentSession, job: Job, rng: random.Random) -> Steps:
     session.run("Edit", {**edit, "replace_all": False}, f"The file {task.file} has been updated.")
     yield _pause(rng)
     if job.twist == "compaction":
-        session.compact(
-            f"This session is being continued. Task {job.bead}: {task.title}. Changed {task.file}; tests next."
-        )
+        done = f"Task {job.bead}: {task.title}. Changed {task.file}; the tests are next."
+        session.compact(f"This session is being continued from a previous conversation. {done}")
         yield _pause(rng)
     session.bash(task.test, f"{rng.randrange(9, 61)} passed in 0.{rng.randrange(10, 99)}s")
     yield _pause(rng)
@@ -63,7 +64,7 @@ def change(session: AgentSession, job: Job, rng: random.Random) -> Steps:
 
 def commit(session: AgentSession, job: Job, rng: random.Random) -> Steps:
     message = f"{job.task.commit} ({job.bead})"
-    output = f"[{session.transcript.branch} {short_hash(job)}] {message}\n 2 files changed, {rng.randrange(4, 40)} insertions(+)"
+    output = f"[{session.transcript.branch} {short_hash(job)}] {message}\n {rng.randrange(4, 40)} insertions(+)"
     session.bash(f"git add -A && git commit -m '{message}'", output)
     yield _pause(rng)
     session.bash("git push origin HEAD", f" * [new branch]      HEAD -> {session.transcript.branch}")
@@ -72,7 +73,7 @@ def commit(session: AgentSession, job: Job, rng: random.Random) -> Steps:
 
 def short_hash(job: Job) -> str:
     """A commit's short name, the same for all who speak of this job."""
-    return hashlib.sha1(f"{job.bead}/{job.task.commit}".encode(), usedforsecurity=False).hexdigest()[:8]
+    return hashlib.sha1(f"{job.task.title}/{job.task.commit}".encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def _shown(session: AgentSession, job: Job) -> str:

@@ -64,6 +64,8 @@ class World:
     """Rig and job of beads whose polecat died, until the witness has seen it."""
     sessions: dict[str, AgentSession] = field(default_factory=dict)
     """tmux session to the session that runs in it."""
+    environs: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Actor to the environment of its last session, which is that of the `bd` that it runs."""
     dispatched: bool = False
     """The mayor has slung everything that the day holds."""
     feed: Feed = field(init=False)
@@ -77,11 +79,16 @@ class World:
         homes = {TOWN_DATABASE: (TOWN_PREFIX, self.root)}
         homes |= {rig.name: (rig.prefix, self.root / rig.name / "mayor/rig") for rig in RIGS}
         self.beads = {
-            name: Beads(folder, name, prefix, hooks_dir=home / ".beads/hooks", clock=self.now)
+            name: Beads(
+                folder, name, prefix, hooks_dir=home / ".beads/hooks", clock=self.now, environ_of=self._environ_of
+            )
             for name, (prefix, home) in homes.items()
         }
         self.decks = {name: TaskDeck(name, self.chance(f"tasks/{name}")) for name in homes}
         self.merge_queue = {rig.name: [] for rig in RIGS}
+
+    def _environ_of(self, actor: str) -> dict[str, str]:
+        return self.environs.get(actor) or base_environ()
 
     def close(self) -> None:
         for beads in self.beads.values():
@@ -94,10 +101,10 @@ class World:
     def beads_of(self, bead: str) -> Beads:
         return next(beads for beads in self.beads.values() if bead.startswith(beads.prefix + "-"))
 
-    def create(self, database: str, task: Task, actor: str, **fields: str | int) -> str:
+    def create(self, database: str, task: Task, actor: str, *, priority: int = 2) -> str:
         """A new bead for a task, in the truth as well."""
         bead = self.beads[database].create(
-            task.title, actor=actor, description=task.about, issue_type=task.kind, owner="overseer", **fields
+            task.title, actor=actor, description=task.about, issue_type=task.kind, owner="overseer", priority=priority
         )
         rig = database if database != TOWN_DATABASE else None
         self.truth.opened(bead, database=database, rig=rig, title=task.title, issue_type=task.kind)
