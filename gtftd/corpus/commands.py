@@ -14,9 +14,17 @@ _MAX_CHARS = 64 * 1024
 _MAX_NESTING = 3
 
 _TOKEN = re.compile(
-    r"""(?P<word>[^\s'"\\;&|()<>`#]+)|(?P<single>'[^']*'?)|(?P<double>"(?P<inside>(?:[^"\\]|\\.)*)"?)|(?P<escape>\\.?)"""
-    r"""|(?P<document><<-?[ \t]*['"]?(?P<mark>[A-Za-z_][A-Za-z0-9_]*)['"]?)|(?P<comment>\#[^\n]*)|(?P<end>[;&|()`\n])|.""",
-    re.DOTALL,
+    r"""
+      (?P<word>[^\s'"\\;&|()<>`#]+)
+    | (?P<single>'[^']*'?)
+    | (?P<double>"(?P<inside>(?:[^"\\]|\\.)*)"?)
+    | (?P<escape>\\.?)
+    | (?P<document><<-?[ \t]*['"]?(?P<mark>[A-Za-z_][A-Za-z0-9_]*)['"]?)
+    | (?P<comment>\#)
+    | (?P<end>[;&|()`\n])
+    | .
+    """,
+    re.DOTALL | re.VERBOSE,
 )
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
@@ -138,7 +146,9 @@ def split_commands(text: str) -> Iterator[list[str]]:
         if in_word:
             words.append("".join(word))
             word, in_word = [], False
-        if token.lastgroup == "document":
+        if token.lastgroup == "comment":
+            place = _line_end(text, place)
+        elif token.lastgroup == "document":
             documents.append(token.group("mark"))
         elif token.lastgroup == "end":
             if words:
@@ -154,7 +164,7 @@ def split_commands(text: str) -> Iterator[list[str]]:
 
 
 def _part(token: re.Match[str], in_word: bool) -> str | None:
-    """What a token adds to a word; None when it ends the word. `\\` before a newline adds nothing."""
+    """What a token adds to a word; None when it ends the word. A backslash before a newline adds nothing."""
     sign = token.group()
     match token.lastgroup:
         case "word":
@@ -171,12 +181,16 @@ def _part(token: re.Match[str], in_word: bool) -> str | None:
             return None
 
 
+def _line_end(text: str, place: int) -> int:
+    end = text.find("\n", place)
+    return len(text) if end < 0 else end
+
+
 def _past(text: str, place: int, documents: list[str]) -> int:
     """The place after the bodies of the here-documents that a line began."""
     for mark in documents:
         while place < len(text):
-            end = text.find("\n", place)
-            end = len(text) if end < 0 else end
+            end = _line_end(text, place)
             line = text[place:end].strip()
             place = end + 1
             if line == mark:

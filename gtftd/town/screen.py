@@ -16,9 +16,10 @@ MAX_SCREEN_CHARS = 16 * 1024 * 1024
 _SESSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_@+-]{0,127}")
 
 _PROMPT = re.compile(r"\s?[>\u276f]\s(?P<text>\S.*)")
+_INPUT_BOX = re.compile(r"\s?[>\u276f]\s*")
 _SPOKEN = re.compile(r"\s?[●⏺]\s(?P<text>\S.*)")
 _CALL = re.compile(r"(?P<name>[A-Z][A-Za-z]{1,30}|mcp__\w{1,100}|[a-z_-]{1,40} - [a-z_]{1,60} \(MCP\))\((?P<input>.*)")
-_RESULT = re.compile(r"\s{0,4}⎿\s?(?P<text>.*)")
+_RESULT = re.compile(r"\s{0,4}⎿\s{0,2}(?P<text>.*)")
 _DRAWING = re.compile(r"[\s─━│┃╭╮╰╯┌┐└┘├┤▐▛▜▌▘▝█▔▁═║╔╗╚╝╌…-]*")
 _STATUS = re.compile(
     r"\s*(?:[✢✳✶✻✽\u2217·*]\s.{0,200}(?:…|esc to interrupt|for \d+[hms]).*|\? for shortcuts.*|⏵⏵.*|⏸.*"
@@ -95,7 +96,7 @@ def parse_screen(text: str) -> tuple[RawMessage, ...]:
                 block.append(match["text"])
                 break
         else:
-            if not bare and kind == "user":
+            if _INPUT_BOX.fullmatch(bare) or (not bare and kind == "user"):
                 flush()
                 kind = ""
             elif kind:
