@@ -58,9 +58,16 @@ class Tail:
         A position that does not fit the file (another inode, shorter, other bytes before the offset)
         starts again from zero with `is_again`.
         """
-        descriptor = self._open()
-        if descriptor is None:
-            return Batch((), (), position, has_more=False)
+        try:
+            descriptor = self._open()
+            if descriptor is None:
+                return Batch((), (), position, has_more=False)
+            return self._read(descriptor, position, limit)
+        except OSError:
+            self.close()  # another file may lie there next time
+            raise
+
+    def _read(self, descriptor: int, position: Position, limit: int) -> Batch:
         inode = os.fstat(descriptor).st_ino
         found = self._around(descriptor, position) if position.inode == inode else None
         if found is None:
@@ -68,8 +75,9 @@ class Tail:
             found = b"", os.pread(descriptor, self._chunk_bytes, 0)
         before, data = found
         batch = self._split(position, before, data, limit)
-        if not batch.has_more and batch.position.offset == position.offset and self._is_replaced(inode):
-            self.close()
+        if not batch.has_more and self._is_replaced(inode):
+            if batch.position.offset == position.offset:
+                self.close()  # read to its end: the next read opens the new one
             return replace(batch, has_more=True)
         return batch
 
