@@ -8,7 +8,7 @@ from pathlib import Path
 from gtftd.sampletown.agent import Steps
 from gtftd.sampletown.world import World
 
-PRUNED = frozenset({"nudge", "boot", "spawn"})
+PRUNED = frozenset({"boot", "spawn"})
 
 
 def edit_documents(world: World) -> Steps:

@@ -14,10 +14,19 @@ _CLAUDE = """#!/bin/sh
 _BEAD = """#!/bin/sh
 { printf '%s %s ' "$1" "$2"; cat; echo; } >> LOG
 """
+_CLOSE = """#!/bin/sh
+calls=$(grep -rlF "bd close $1 " PROJECTS | wc -l)
+results=$(grep -rlF "✓ Closed $1" PROJECTS | wc -l)
+{ printf '%s %s ' "$1" "$2"; cat; echo; } >> LOG
+echo "$1 $calls $results" >> LOG.closes
+"""
 
 
 def install_hooks(town: Path, into: Path) -> tuple[Path, Path]:
-    """Record every Claude hook and every bead hook; the two files that they write to."""
+    """Record every Claude hook and every bead hook; the two files that they write to.
+
+    Beside the second one, `.closes` says for each close in how many transcripts its call and its result stood.
+    """
     claude, beads = into / "claude.log", into / "beads.log"
     script = into / "claude.sh"
     script.write_text(_CLAUDE)
@@ -29,7 +38,9 @@ def install_hooks(town: Path, into: Path) -> tuple[Path, Path]:
     for home in (town, town / "harbor/mayor/rig", town / "lantern/mayor/rig"):
         for change in ("create", "update", "close"):
             hook = home / f".beads/hooks/on_{change}"
-            hook.write_text(_BEAD.replace("LOG", str(beads)))
+            script_text = _CLOSE if change == "close" else _BEAD
+            projects = str(town / ".claude-config/projects")
+            hook.write_text(script_text.replace("LOG", str(beads)).replace("PROJECTS", projects))
             hook.chmod(0o755)
     return claude, beads
 
