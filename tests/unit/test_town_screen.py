@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the signs that Claude Code draws
 """The last resort: a real tmux on a socket of its own, and what a Claude Code screen says."""
 
 from __future__ import annotations
