@@ -13,13 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gtftd.errors import NoSpace
 from gtftd.schemas.settings import FeedSettings
 from gtftd.sources.feed import FeedSource
 from gtftd.sources.surroundings import Surroundings
-from gtftd.state.database import Database
 from tests.support.source_child import kill_at
-from tests.support.sources import facts, make_town, opened, running, until, value
+from tests.support.sources import facts, fill_disk, free_disk, make_town, opened, running, until, value
 
 NOW = datetime(2026, 1, 20, tzinfo=UTC).timestamp()
 
@@ -167,31 +165,22 @@ async def test_what_is_older_than_our_memory_is_not_told_again(town: Path, tmp_p
         assert 1 == rows
 
 
-async def test_a_full_disk_stops_the_tail_until_there_is_room(
-    town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_disk_stops_the_tail_until_there_is_room(town: Path, tmp_path: Path) -> None:
     """It keeps its position, says what is wrong, and goes on by itself."""
-    (town / ".events.jsonl").write_bytes(line(1))
+    (town / ".events.jsonl").write_bytes(b"".join(line(n, pad="x" * 50_000) for n in range(20)))
     with opened(tmp_path, town, clock) as around:
-        write = Database.write
-        full = True
-
-        async def refuse(self: Database, work: object) -> object:
-            if full:
-                raise NoSpace("no space left")
-            return await write(self, work)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(Database, "write", refuse)
+        await fill_disk(around)
         async with running(FeedSource(around, FeedSettings(poll_s=0.02))):
             async with asyncio.timeout(10):
-                while not around.health.board():
+                while around.health.is_ok:
                     await asyncio.sleep(0.01)
             assert [("state", "disk.full")] == [(one.component, one.name) for one in around.health.board()]
-            full = False
-            await until(around, lambda found: len(found) == 1)
+            await free_disk(around)
+            await until(around, lambda found: len(found) == 20)
             async with asyncio.timeout(10):
                 while not around.health.is_ok:
                     await asyncio.sleep(0.01)
+        assert list(range(20)) == await told(around)
 
 
 async def test_an_unreadable_feed_is_a_named_condition(town: Path, tmp_path: Path) -> None:

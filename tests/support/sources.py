@@ -74,5 +74,16 @@ async def until(
     return found
 
 
+async def fill_disk(around: Surroundings) -> None:
+    """SQLite finds no room for another page, as on a full disk, until `free_disk`."""
+    await around.database.write(lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchone())
+
+
+async def free_disk(around: Surroundings) -> None:
+    await around.database.write(
+        lambda connection: connection.execute("PRAGMA max_page_count = 1073741823").fetchone()
+    )
+
+
 def value(metrics: Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(name, labels) or 0.0
