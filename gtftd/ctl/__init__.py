@@ -1,0 +1,32 @@
+"""gtftctl: what an operator types."""
+
+from __future__ import annotations
+
+import sys
+
+from gtftd.errors import GtftdError
+
+OK, FAILED, USAGE, NO_DAEMON = 0, 1, 2, 3
+
+
+def main() -> None:
+    """Run one command. Exit codes: 0 well, 1 degraded or failed, 2 wrong usage, 3 no daemon answers."""
+    from gtftd.control.client import NoDaemon
+    from gtftd.ctl.app import app
+
+    try:
+        app(prog_name="gtftctl")
+    except NoDaemon as error:
+        _complain(error)
+        sys.exit(NO_DAEMON)
+    except GtftdError as error:
+        _complain(error)
+        sys.exit(FAILED)
+    except BrokenPipeError:
+        sys.stderr.close()  # `gtftctl logs | head`: nobody reads any more
+        sys.exit(OK)
+
+
+def _complain(error: GtftdError) -> None:
+    for line in str(error).splitlines() or [type(error).__name__]:
+        sys.stderr.write(f"error: {line}\n")

@@ -1,0 +1,26 @@
+"""The commands of gtftctl, put together. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import typer
+
+from gtftd.ctl import config, emit, entries, events, hooks, orders, parked, reading, run, town
+
+app = typer.Typer(
+    name="gtftctl",
+    help="Look after gtftd, the fine-tuning daemon of Gas Town.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+reading.register(app)
+orders.register(app)
+run.register(app)
+emit.register(app)
+events.register(app)
+app.add_typer(parked.app, name="parked")
+app.add_typer(entries.app, name="entries")
+app.add_typer(hooks.app, name="hooks")
+app.add_typer(town.app, name="town")
+app.add_typer(config.app, name="config")

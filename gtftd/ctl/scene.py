@@ -1,0 +1,211 @@
+"""What the live view shows, drawn for a given size: pure, so that a test can look at it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from gtftd.ctl import show
+
+if TYPE_CHECKING:
+    from gtftd.schemas.control import EntryRow, HappeningResult, ReactionStatus, StatusResult
+
+_FRAME_LINES, _HEAD_LINES, _GAPS = 2, 2, 3
+_SAID_ALONE = {"bead", "rig", "role", "actor", "path", "database", "type", "outcome", "kind", "source"}
+_KINDS = {"event": show.CALM, "reaction": show.DIM, "entry": show.GOOD, "condition": "yellow"}
+_OUTCOMES = {"merged": show.GOOD, "completed": show.GOOD, "failed": show.BAD, "abandoned": show.BAD}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything on the screen. `note` is one line for a person; `status` is None while nobody answers."""
+
+    town: str
+    status: StatusResult | None = None
+    entries: tuple[EntryRow, ...] = ()
+    happenings: tuple[HappeningResult, ...] = ()
+    note: str = ""
+    ending: bool = False
+
+
+def draw(scene: Scene, width: int, height: int) -> RenderableType:
+    """Fits into `width` x `height`; below 60 x 16 something is cut."""
+    status = scene.status
+    body: list[RenderableType] = [_head(scene)]
+    if status is None:
+        body += [Text(), Text("waiting for the daemon ...", style=show.DIM)]
+    else:
+        room = height - _FRAME_LINES - _HEAD_LINES - _GAPS
+        rows = min(max(len(status.sources), len(status.reactions)), max(2, room * 2 // 5))
+        bad = [condition for condition in status.health if condition.state == "degraded"][:3]
+        left = room - rows - 1 - len(bad) - 2
+        entry_lines = max(2, left // 2)
+        event_lines = max(2, left - entry_lines)
+        body += [_trouble(status)] if bad else []
+        body += [Text(), _middle(status, rows, width - 4), Text(), _ticker(scene, event_lines)]
+        body += [Text(), _entries(scene, entry_lines)]
+    hint = "ending ..." if scene.ending else "Ctrl-C ends"
+    return Panel(
+        Group(*body),
+        box=box.ROUNDED,
+        border_style=show.DIM,
+        title=Text(" gtftd ", style="bold"),
+        title_align="left",
+        subtitle=Text(f" {scene.note + '  ·  ' if scene.note else ''}{hint} ", style=show.DIM, overflow="ellipsis"),
+        subtitle_align="right",
+        width=width,
+        height=height,
+        padding=(0, 1),
+    )
+
+
+def line_of(happening: HappeningResult) -> str:
+    """One happening as plain text: `bead.closed hb-1a2 harbor`."""
+    parts = []
+    for key, value in happening.detail.items():
+        if value is None or value == "" or key == "id":
+            continue
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        shown = shown[:8] if key.endswith("session_id") else shown
+        parts.append(shown if key in _SAID_ALONE else f"{key}={shown}")
+    return show.clean(" ".join([happening.name, *parts]))
+
+
+def _head(scene: Scene) -> RenderableType:
+    status = scene.status
+    top = Table.grid(expand=True)
+    top.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    top.add_column(justify="right", no_wrap=True)
+    state = status.state if status else "starting"
+    name = Text("● ", style=show.STATES.get(state, show.BAD))
+    name.append(state, style=f"bold {show.STATES.get(state, show.BAD)}").append(f"  {short_path(scene.town)}")
+    top.add_row(name, Text(f"up {show.span(status.uptime_s)}" if status else "", style=show.DIM))
+    if status is None:
+        return top
+    bus = status.bus
+    kept = sum(stream.messages for stream in bus.streams)
+    counts = Text(no_wrap=True, overflow="ellipsis", style=show.DIM)
+    counts.append(f"{bus.mode} bus ")
+    counts.append("connected" if bus.connected else "not connected", style=show.GOOD if bus.connected else show.BAD)
+    counts.append(f" · {kept} facts kept · outbox {status.outbox} · spool {status.spool_pending}")
+    if status.estop:
+        counts.append(f" · ESTOP {status.estop[0].reason}", style=show.BAD)
+    return Group(top, counts)
+
+
+def _trouble(status: StatusResult) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    bad = [condition for condition in status.health if condition.state == "degraded"][:3]
+    for number, condition in enumerate(bad):
+        text.append("\n" if number else "").append(f"! {condition.name}  ", style="yellow")
+        text.append(show.clean(condition.detail), style=show.DIM)
+    return text
+
+
+def _middle(status: StatusResult, rows: int, width: int) -> Table:
+    table = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, width=min(36, width * 2 // 5))
+    table.add_column(no_wrap=True, ratio=1)
+    table.add_row(_sources(status, rows), _reactions(status.reactions, rows))
+    return table
+
+
+def _columns(*names: tuple[str, str], expand: bool = True) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, expand=expand, header_style=show.DIM)
+    for number, (name, justify) in enumerate(names):
+        right = justify == "right"
+        table.add_column(
+            name,
+            justify="right" if right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=None if number else 1,
+        )
+    return table
+
+
+def _sources(status: StatusResult, rows: int) -> Table:
+    table = _columns(("sources", "left"), ("facts", "right"), ("last", "right"))
+    now = time.time()
+    for source in status.sources[:rows]:
+        name = Text(source.name)
+        if source.condition:
+            name = Text(f"{source.name} {source.condition}", style="yellow")
+        last = show.span(max(0.0, now - source.last_fact_at)) if source.last_fact_at else "-"
+        table.add_row(name, str(source.facts), Text(last, style=show.DIM))
+    return table
+
+
+def _reactions(reactions: tuple[ReactionStatus, ...], rows: int) -> Table:
+    names = ("  done", "retried", "parked", "   p50")
+    table = _columns(("reactions", "left"), *((name, "right") for name in names), expand=False)
+    for row in reactions[:rows]:
+        name = Text(row.name, style="yellow" if row.state == "paused" else "")
+        if row.running:
+            name.append(" ●", style=show.CALM)
+        table.add_row(
+            name,
+            Text(str(row.done), style=show.GOOD if row.done else show.DIM),
+            Text(str(row.retried), style="yellow" if row.retried else show.DIM),
+            Text(str(row.parked), style=show.BAD if row.parked else show.DIM),
+            Text(show.milliseconds(row.p50_ms), style=show.DIM),
+        )
+    return table
+
+
+def _ticker(scene: Scene, lines: int) -> RenderableType:
+    shown = [happening for happening in scene.happenings if _is_news(happening)][-lines:]
+    text = [Text("events", style=show.DIM)]
+    for happening in shown:
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append(f"{_clock(happening.at)}  ", style=show.DIM)
+        name, _, rest = line_of(happening).partition(" ")
+        line.append(f"{name:18} ", style=_KINDS.get(happening.kind, "")).append(rest)
+        text.append(line)
+    return Group(*text, *[Text()] * (lines - len(shown)))
+
+
+def _is_news(happening: HappeningResult) -> bool:
+    """Entries have a list of their own, and that a reaction is done shows in its count."""
+    return happening.kind != "entry" and happening.detail.get("result") != "done"
+
+
+def _entries(scene: Scene, lines: int) -> RenderableType:
+    assert scene.status is not None
+    stored = scene.status.entries
+    head = Text(no_wrap=True, overflow="ellipsis")
+    head.append("entries ", style=show.DIM).append(str(stored.total), style="bold")
+    head.append(f" in {short_path(stored.folder)}", style=show.DIM)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    for _ in range(5):
+        table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
+    for row in scene.entries[:lines]:
+        table.add_row(
+            Text(_clock(row.stored_at), style=show.DIM),
+            row.role,
+            Text(show.clean(row.rig or "-")),
+            Text(show.clean(row.bead or "-")),
+            Text(row.outcome, style=_OUTCOMES.get(row.outcome, "")),
+            Text(f"{row.messages} messages, {row.redactions} redacted", style=show.DIM),
+        )
+    if not scene.entries:
+        return Group(head, Text("none yet: one appears when a bead closes or a session ends", style=show.DIM))
+    return Group(head, table)
+
+
+def short_path(path: str) -> str:
+    home = str(Path.home())
+    return "~" + path.removeprefix(home) if path.startswith(home + "/") else path
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))

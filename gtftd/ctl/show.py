@@ -1,0 +1,89 @@
+"""How gtftctl prints: tables on a terminal, whole lines in a pipe, JSON when asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from gtftd.control.wire import JsonObject
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+GOOD, BAD, CALM, DIM = "green", "red", "cyan", "bright_black"
+STATES = {"ok": GOOD, "running": GOOD, "paused": "yellow", "draining": "yellow", "starting": CALM}
+_PIPE_WIDTH = 240
+
+
+def console() -> Console:
+    """Standard output; in a pipe wide enough that nothing is cut."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_line(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without lines; columns named in `right` hold numbers."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=DIM)
+    for heading in headings:
+        made.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
+    return made
+
+
+def told(result: JsonObject) -> str:
+    """What an order changed, in one line."""
+    changed = ", ".join(str(item) for item in result.get("changed", ()))
+    return " ".join(part for part in (changed, str(result.get("detail", ""))) if part) or "nothing to change"
+
+
+def age(at: float | None, now: float | None = None) -> str:
+    """`12 s ago`; `never` for None."""
+    return "never" if not at else f"{span(max(0.0, (now or time.time()) - at))} ago"
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units: `3 d 4 h`, `5 min`, `12 s`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"))
+    parts = []
+    for size, name in units:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count:.0f} {name}")
+    return " ".join(parts[:2])
+
+
+def milliseconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if value >= 1000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def clean(text: str) -> str:
+    """One line without control characters: names from the town must not drive the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
