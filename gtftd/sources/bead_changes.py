@@ -90,26 +90,27 @@ class _Story:
     facts: list[_Fact] = field(default_factory=list)
     changes: dict[str, None] = field(default_factory=dict)
     plain: list[Change] = field(default_factory=list)
+    made_anew: frozenset[str] = frozenset()
 
     def tell(self, rows: Sequence[Change], now: datetime) -> None:
         moments = [list(group) for _, group in groupby(rows, key=lambda row: row.at)]
-        for index, group in enumerate(moments):
-            end = self._end_of(moments[index + 1] if index + 1 < len(moments) else None)
+        final = self.issue.reason if self.issue else ""
+        self.made_anew = _made_anew(rows)
+        for group, end in zip(moments, self._ends(moments), strict=True):
             if self.known is None:
                 closed = starts_closed(group, end)
                 self.known = None if closed is None else KnownBead(closed)
-            closed_now = self.known.closed if self.known else False
-            final = self.issue.reason if self.issue else ""
-            for row in told_order(group, closed_now, end, final):
+            for row in told_order(group, self.known is not None and self.known.closed, end, final):
                 self._follow(row)
         self._believe_issue(rows[-1].at, now)
         self._tell_update()
 
-    def _end_of(self, following: Sequence[Change] | None) -> bool | None:
-        """Whether the bead is closed after a moment; None when nothing says."""
-        if following is not None:
-            return starts_closed(following, None)
-        return self.issue.closed if self.settled and self.issue else None
+    def _ends(self, moments: Sequence[Sequence[Change]]) -> list[bool | None]:
+        """Whether the bead is closed after each moment, found from the last one back; None: nothing says."""
+        ends = [self.issue.closed if self.settled and self.issue else None]
+        for group in reversed(moments[1:]):
+            ends.append(starts_closed(group, ends[-1]))
+        return ends[::-1]
 
     def _follow(self, row: Change) -> None:
         self._tell_hands(row)
@@ -118,8 +119,8 @@ class _Story:
         known = self.known
         if row.closes:
             self._close(row)
-        elif known is not None and known.closed and row.now is not None:
-            self._reopen(row)
+        elif known is not None and known.closed and (row.now is not None or row.key in self.made_anew):
+            self._say_reopened(row.at, row.now or "open", when=row.at)
         elif known is not None and row.opens and known.inferred_at is not None:
             self.known = replace(known, inferred_at=None)
         else:
@@ -154,9 +155,6 @@ class _Story:
         else:
             self.known = replace(known, reason=reason, inferred_at=None)
             self._add(row.at, self._update(row.at, ("close_reason",), reason), row.key, "bead.updated")
-
-    def _reopen(self, row: Change) -> None:
-        self._say_reopened(row.at, row.now or "open", when=row.at)
 
     def _plain(self, row: Change) -> None:
         self.plain.append(row)
@@ -261,6 +259,20 @@ class _Story:
         identity = event_id(type(event).subject, self.database, self.bead, *key)
         at = getattr(event, "at", when)
         self.facts.append(_Fact(when, Outgoing(identity, event, at)))
+
+
+def _made_anew(rows: Sequence[Change]) -> frozenset[str]:
+    """Rows that create a bead which is closed next: gt makes beads of agents anew under their old ids.
+
+    Where no close follows, the issue says whether the bead is open; importing a closed bead creates it too.
+    """
+    found, closed_next = set(), False
+    for row in reversed(rows):
+        if row.closes or row.opens:
+            closed_next = row.closes
+        elif row.kind == "created" and closed_next:
+            found.add(row.key)
+    return frozenset(found)
 
 
 def _by_bead(rows: Iterable[Change]) -> dict[str, list[Change]]:

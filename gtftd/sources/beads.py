@@ -72,7 +72,7 @@ class _Scene:
 class BeadsPoller:
     """Polls every `poll_s`, at once on `wake`; each database fails, waits and heals by itself."""
 
-    def __init__(  # noqa: PLR0917  # the daemon's parts, each once
+    def __init__(  # the daemon's parts, each once
         self,
         town_loader: Callable[[], Town],
         settings: BeadsSettings,
@@ -256,7 +256,7 @@ class BeadsPoller:
             memory.remember(connection, name, news.position, news.heads, news.states)
 
         await self._outbox.put(news.facts, also=keep)
-        self._metrics.source_facts.labels("poll").inc(len(news.facts))
+        self._metrics.count_facts("beads", len(news.facts))
         log.info("beads.synced", database=name, rows=len(news.heads), facts=len(news.facts))
         return len(news.facts)
 
