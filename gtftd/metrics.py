@@ -42,15 +42,16 @@ class Metrics:
         self.source_facts = Counter(
             "gtftd_source_facts", "Facts that a source brought in.", ["source"], registry=registry
         )
+        self.source_last = Gauge(
+            "gtftd_source_last_fact_seconds", "Unix time of a source's last fact.", ["source"], registry=registry
+        )
         self.source_errors = Counter(
             "gtftd_source_errors", "Failed attempts of a source.", ["source", "condition"], registry=registry
         )
         self.missed = Counter(
             "gtftd_missed", "What only the sweep found: transcripts, closes.", ["what"], registry=registry
         )
-        self.spool_parked = Counter(
-            "gtftd_spool_parked", "Spool files that could not be read.", registry=registry
-        )
+        self.spool_parked = Counter("gtftd_spool_parked", "Spool files that could not be read.", registry=registry)
         self.entries = Counter(
             "gtftd_entries_stored", "Entries stored or stored anew.", ["role", "outcome"], registry=registry
         )
@@ -64,12 +65,25 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.degraded = Gauge(
-            "gtftd_degraded", "1 while a component is degraded.", ["component"], registry=registry
-        )
+        self.degraded = Gauge("gtftd_degraded", "1 while a component is degraded.", ["component"], registry=registry)
         self.loop_lag_seconds = Histogram(
             "gtftd_loop_lag_seconds", "How late the event loop runs.", buckets=_SECONDS, registry=registry
         )
+
+    def count_facts(self, source: str, count: int) -> None:
+        """A source brought facts in, just now."""
+        if count:
+            self.source_facts.labels(source=source).inc(count)
+            self.source_last.labels(source=source).set_to_current_time()
+
+    def facts_of(self, source: str) -> tuple[int, float | None]:
+        """How many facts a source brought, and when the last one (Unix seconds)."""
+        count = self.registry.get_sample_value("gtftd_source_facts_total", {"source": source})
+        return int(count or 0), self.registry.get_sample_value("gtftd_source_last_fact_seconds", {"source": source})
+
+    def missed_by(self, what: str) -> int:
+        """How many sessions or closes only the sweep found."""
+        return int(self.registry.get_sample_value("gtftd_missed_total", {"what": what}) or 0)
 
     def expose(self) -> bytes:
         """The text format that Prometheus scrapes."""

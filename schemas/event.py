@@ -34,6 +34,8 @@ class Event(Frozen):
     version: ClassVar[int] = 1
     origin: ClassVar[Literal["town", "fact"]] = "fact"
     """`town`: may come from a publisher outside the daemon. `fact`: only the daemon may say it."""
+    free_text: ClassVar[tuple[str, ...]] = ()
+    """Fields that people or agents wrote: scrubbed before the event is written anywhere."""
 
     @classmethod
     def type_name(cls) -> str:

@@ -56,6 +56,7 @@ class SessionEnded(TownEvent):
     """A session is over. gt knows only the tmux session, Claude Code only the session id; one must be given."""
 
     subject: ClassVar[str] = "session.ended"
+    free_text: ClassVar[tuple[str, ...]] = ("reason",)
     session_id: SessionId | None = None
     tmux_session: str | None = None
     transcript_path: str | None = None
@@ -93,6 +94,7 @@ class BeadReleased(TownEvent):
 class BeadState(TownEvent):
     """The fields that the three bead events share; the bead as it was read after the change."""
 
+    free_text: ClassVar[tuple[str, ...]] = ("title", "reason")
     database: str
     bead: BeadId
     title: str = ""
@@ -165,6 +167,7 @@ class GtLogged(TownEvent):
     """Any other line of gt's event feed, as it stands there."""
 
     subject: ClassVar[str] = "gt.logged"
+    free_text: ClassVar[tuple[str, ...]] = ("payload",)
     type: str
     actor: str = ""
     payload: dict[str, Any] = Field(default_factory=dict)

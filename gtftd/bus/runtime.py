@@ -56,6 +56,8 @@ class Runtime:
         self.consumers = {reaction.name: Consumer(reaction, services[reaction.name], place) for reaction in reactions}
         self._place = place
         self._database = database
+        self.ensured = asyncio.Event()
+        """Set when every consumer exists: from then on nothing that is published goes unheard."""
         self._paused: dict[str, str] = {}
         self._held = ""
 
@@ -68,6 +70,7 @@ class Runtime:
         """For ever. Consumers are created when the bus is first there; the sources do not wait for it."""
         for consumer in self.consumers.values():
             await self._ensure(consumer)
+        self.ensured.set()
         async with asyncio.TaskGroup() as group:
             for consumer in self.consumers.values():
                 group.create_task(consumer.run(), name=f"consumer:{consumer.reaction.name}")
@@ -95,6 +98,11 @@ class Runtime:
         if reason != self._held:
             self._held = reason
             self._gate()
+
+    @property
+    def held(self) -> str:
+        """Why all reactions wait; empty when they do not."""
+        return self._held
 
     @property
     def paused(self) -> Mapping[str, str]:

@@ -81,7 +81,7 @@ class Collector:
         if facts:
             self._metrics.close_to_entry_seconds.observe(time.monotonic() - started + min(known_s, 1.0))
             return facts
-        if await self._store.list(bead=event.bead, limit=1):
+        if await self._store.newest(bead=event.bead, limit=1):
             return []
         return [self._skip(await self._why_nothing(event), bead=event.bead)]
 
@@ -105,7 +105,7 @@ class Collector:
         if await self.evidence.closes([bead]):
             return await self.of_bead(bead)
         facts: list[Event] = []
-        for session in await self.evidence.sessions("s.actor = ? AND e.at >= ?", actor, at.timestamp()):
+        for session in await self.evidence.sessions("actor = ? AND ended_at >= ?", actor, at.timestamp()):
             facts += await self.reconcile(session)
         return facts
 
@@ -132,7 +132,7 @@ class Collector:
 
     async def _sessions_of(self, actors: Sequence[str], bead: str) -> list[Session]:
         marks = ",".join("?" * len(actors)) or "NULL"
-        return await self.evidence.sessions(f"s.actor IN ({marks}) OR s.work_bead = ?", *actors, bead)
+        return await self.evidence.sessions(f"actor IN ({marks}) OR work_bead = ?", *actors, bead)
 
     async def _stints(self, session: Session) -> list[Stint]:
         if session.actor is None:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from gtftd.schemas.town import (
     BeadAssigned,
@@ -165,7 +166,7 @@ class Evidence:
 
     async def sessions(self, where: str, *values: object) -> list[Session]:
         """`where` is SQL of ours over the columns of `sessions`, `values` its parameters."""
-        sql = f"{_SESSIONS} WHERE {where} ORDER BY s.started_at, s.session_id"
+        sql = f"{_SESSIONS} WHERE {where} ORDER BY started_at, session_id"
         rows = await self._database.read(lambda connection: connection.execute(sql, values).fetchall())
         return [_session(row) for row in rows]
 
@@ -184,7 +185,14 @@ class Evidence:
         marks = ",".join("?" * len(beads))
         sql = f"{_CLOSES} WHERE c.bead IN ({marks}) ORDER BY c.bead, c.episode"
         rows = await self._database.read(lambda connection: connection.execute(sql, tuple(beads)).fetchall())
-        return [Close(row[0], row[1], row[2], _moment(row[3]), *row[4:9], reopened=bool(row[9])) for row in rows]
+        return [_close(row) for row in rows]
+
+    async def count_closes(self) -> tuple[int, int]:
+        """How many closes are known, and for how many of them there is an entry."""
+        sql = "SELECT count(*), count(e.bead) FROM closes c LEFT JOIN (SELECT DISTINCT bead, episode FROM entries) e"
+        sql += " ON e.bead = c.bead AND e.episode = c.episode"
+        row = await self._database.read(lambda connection: connection.execute(sql).fetchone())
+        return int(row[0]), int(row[1])
 
     async def beads_closed_by(self, actor: str) -> list[str]:
         sql = "SELECT DISTINCT bead FROM closes WHERE closed_by = ? OR assignee = ?"
@@ -206,18 +214,10 @@ ON CONFLICT (session_id) DO UPDATE SET
     started_at = min(coalesce(started_at, excluded.started_at), excluded.started_at)
 """
 
-# An end that names only the tmux session is that of the last session which began there before it.
 _SESSIONS = """
-SELECT s.session_id, s.transcript_path, s.role, s.rig, s.actor, s.agent, s.run_id, s.tmux_session, s.work_bead,
-       s.cwd, s.git_head, s.started_at, e.at, e.reason, e.died
-FROM sessions s
-LEFT JOIN session_ends e ON (e.session_id, e.tmux_session, e.at) = (
-    SELECT x.session_id, x.tmux_session, x.at FROM session_ends x
-    WHERE x.session_id = s.session_id
-       OR (x.session_id = '' AND x.tmux_session = s.tmux_session AND x.at >= s.started_at
-           AND NOT EXISTS (SELECT 1 FROM sessions n WHERE n.tmux_session = s.tmux_session
-                           AND n.started_at > s.started_at AND n.started_at <= x.at))
-    ORDER BY x.died DESC, x.at LIMIT 1)
+SELECT session_id, transcript_path, role, rig, actor, agent, run_id, tmux_session, work_bead, cwd, git_head,
+       started_at, ended_at, end_reason, died
+FROM sessions_seen
 """
 
 _CLOSES = """
@@ -232,6 +232,12 @@ FROM closes c
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _close(row: Sequence[Any]) -> Close:
+    bead, episode, database, closed_at, closed_by, assignee, title, issue_type, reason, reopened = row
+    moment = _moment(closed_at)
+    return Close(bead, episode, database, moment, closed_by, assignee, title, issue_type, reason, bool(reopened))
 
 
 def _session(row: Sequence[object]) -> Session:

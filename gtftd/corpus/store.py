@@ -114,7 +114,7 @@ class EntryStore:
     async def of_session(self, session_id: str) -> list[EntryRow]:
         return await self._select("session_id = ?", (session_id,), 1_000_000)
 
-    async def list(
+    async def newest(
         self,
         *,
         role: str | None = None,

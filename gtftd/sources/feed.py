@@ -120,7 +120,7 @@ class FeedSource:
         crash_point("feed.read")
         await self._around.outbox.put(outgoing, also=also)
         crash_point("feed.committed")
-        self._around.metrics.source_facts.labels(source=SOURCE).inc(len(fresh))
+        self._around.metrics.count_facts(SOURCE, len(fresh))
 
     async def _forget(self) -> None:
         now = self._around.clock()

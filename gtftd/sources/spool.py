@@ -124,7 +124,7 @@ class SpoolSource:
         poison = [one for one in read if isinstance(one, _Poison)]
         if poison:
             await asyncio.to_thread(self._park, poison)
-        self._around.metrics.source_facts.labels(source=SOURCE).inc(added)
+        self._around.metrics.count_facts(SOURCE, added)
         return len(taken)
 
     def _read(self, paths: list[Path], town: Town) -> list[_Taken | _Poison]:

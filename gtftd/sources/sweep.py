@@ -200,7 +200,7 @@ class Sweep:
         crash_point("sweep.found")
         await self._around.outbox.put(fresh, also=also)
         crash_point("sweep.committed")
-        self._around.metrics.source_facts.labels(source=SOURCE).inc(len(fresh))
+        self._around.metrics.count_facts(SOURCE, len(fresh))
         return len(fresh)
 
 
@@ -216,7 +216,7 @@ def read_known_sessions(connection: sqlite3.Connection, ids: Sequence[str]) -> s
 
 
 def read_open_sessions(connection: sqlite3.Connection) -> list[OpenSession]:
-    sql = "SELECT session_id, transcript_path, tmux_session, started_at FROM sessions WHERE ended_at IS NULL"
+    sql = "SELECT session_id, transcript_path, tmux_session, started_at FROM sessions_seen WHERE ended_at IS NULL"
     return [OpenSession(*row) for row in connection.execute(sql)]
 
 

@@ -157,7 +157,7 @@ class Watcher:
         await self._around.outbox.put(outgoing, also=lambda connection: _write_known(connection, after))
         crash_point("watch.committed")
         self._known = after
-        self._around.metrics.source_facts.labels(source=SOURCE).inc(len(changes))
+        self._around.metrics.count_facts(SOURCE, len(changes))
 
     def _note_unreadable(self, path: str, look: Look) -> None:
         if look.state != "unreadable":

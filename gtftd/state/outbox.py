@@ -22,6 +22,8 @@ class Outgoing:
     event: Event
     time: datetime
     cause: str | None = None
+    source: str | None = None
+    """Where it comes from, when that is not this daemon."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,16 @@ class Row:
 class Outbox:
     """Insert in the same transaction as the cursor that a source moves, or the reaction that is done."""
 
-    def __init__(self, database: Database, *, prefix: str, source: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        prefix: str,
+        source: str,
+        scrub: Callable[[object], object] = lambda value: value,
+    ) -> None:
+        """`scrub` cleans a JSON value that people or agents wrote; nothing else of an event is text."""
+        self._scrub = scrub
         self._database = database
         self._prefix = prefix
         self._source = source
@@ -80,7 +91,13 @@ class Outbox:
         return f"{self._prefix}.{event.origin}.{event.subject}"
 
     def _encode(self, item: Outgoing) -> bytes:
-        envelope = Envelope.wrap(item.event, id=item.id, source=self._source, time=item.time, cause=item.cause)
+        event = item.event
+        if event.free_text:
+            cleaned = {name: self._scrub(getattr(event, name, "")) for name in event.free_text if hasattr(event, name)}
+            event = event.model_copy(update=cleaned)
+        envelope = Envelope.wrap(
+            event, id=item.id, source=item.source or self._source, time=item.time, cause=item.cause
+        )
         body = envelope.encode()
         if len(body) > MAX_EVENT_BYTES:
             raise Invalid(f"{item.event.type_name()} {item.id} has {len(body)} bytes, more than {MAX_EVENT_BYTES}")

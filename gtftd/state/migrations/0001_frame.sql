@@ -93,6 +93,19 @@ CREATE TABLE session_ends (
 ) WITHOUT ROWID;
 CREATE INDEX session_ends_by_tmux ON session_ends (tmux_session, at);
 
+-- Sessions with their ends. An end that names only the tmux session is that of the last session which began
+-- there before it.
+CREATE VIEW sessions_seen AS
+SELECT s.*, e.at AS ended_at, e.reason AS end_reason, e.died AS died
+FROM sessions s
+LEFT JOIN session_ends e ON (e.session_id, e.tmux_session, e.at) = (
+    SELECT x.session_id, x.tmux_session, x.at FROM session_ends x
+    WHERE x.session_id = s.session_id
+       OR (x.session_id = '' AND x.tmux_session = s.tmux_session AND x.at >= s.started_at
+           AND NOT EXISTS (SELECT 1 FROM sessions n WHERE n.tmux_session = s.tmux_session
+                           AND n.started_at > s.started_at AND n.started_at <= x.at))
+    ORDER BY x.died DESC, x.at LIMIT 1);
+
 -- Evidence: when which agent got or let go of which bead.
 CREATE TABLE assignments (
     bead        TEXT NOT NULL,

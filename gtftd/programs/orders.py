@@ -1,0 +1,268 @@
+"""What gtftctl may ask of the daemon, and the few things that it may order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import nats.errors
+
+import gtftd
+from gtftd.bus.runtime import ReactionState
+from gtftd.control.listing import read_entries
+from gtftd.control.logtail import log_file, tail_log
+from gtftd.control.server import ControlServer
+from gtftd.errors import Invalid
+from gtftd.metrics import Happening
+from gtftd.schemas import control as wire
+from gtftd.state.parking import Parked
+
+if TYPE_CHECKING:
+    from gtftd.programs.daemon import Daemon
+
+SOURCES = ("spool", "feed", "beads", "watch", "sweep")
+_COMPONENTS = {"beads": "dolt"}
+
+
+class Orders:
+    """The verbs of the control socket over the daemon's parts."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._parts = daemon.parts
+
+    def register(self, server: ControlServer) -> None:
+        server.verb("version", wire.NoParams, self.version)
+        server.verb("status", wire.NoParams, self.status)
+        server.verb("health", wire.NoParams, self.health)
+        server.verb("reactions", wire.NoParams, self.reactions)
+        server.verb("pause", wire.PauseParams, self.pause)
+        server.verb("resume", wire.ResumeParams, self.resume)
+        server.verb("drain", wire.DrainParams, self.drain, timeout_s=3700)
+        server.verb("parked.list", wire.ParkedListParams, self.parked_list)
+        server.verb("parked.show", wire.ParkedShowParams, self.parked_show)
+        server.verb("parked.retry", wire.ParkedRetryParams, self.parked_retry)
+        server.verb("parked.drop", wire.ParkedDropParams, self.parked_drop)
+        server.verb("logs", wire.LogsParams, self.logs)
+        server.verb("metrics", wire.NoParams, self.metrics)
+        server.verb("watch", wire.WatchParams, self.watch)
+        server.verb("entries", wire.EntriesParams, self.entries)
+
+    async def version(self, _: wire.NoParams) -> wire.VersionResult:
+        return wire.VersionResult(version=gtftd.__version__, python=platform.python_version(), pid=os.getpid())
+
+    async def status(self, _: wire.NoParams) -> wire.StatusResult:
+        parts = self._parts
+        reactions = await parts.runtime.states()
+        now = time.time()
+        entries = await self.entries(wire.EntriesParams(limit=1))
+        return wire.StatusResult(
+            version=gtftd.__version__,
+            boot_id=parts.boot_id,
+            pid=os.getpid(),
+            town=str(parts.town_root),
+            state_dir=str(parts.state_dir),
+            started_at=self._daemon.started_at,
+            uptime_s=round(now - self._daemon.started_at, 3),
+            state=self._state(),
+            estop=self._estops(),
+            bus=await self._bus(),
+            outbox=await parts.outbox.size(),
+            spool_pending=len(await asyncio.to_thread(parts.spool.pending)),
+            sources=self._sources(),
+            reactions=tuple(_reaction(state) for state in reactions),
+            entries=wire.EntriesStatus(
+                folder=entries.folder,
+                total=entries.total,
+                by_role=await parts.store.counts(),
+                last=entries.entries[0] if entries.entries else None,
+            ),
+            health=self._conditions(),
+            missed={what: parts.metrics.missed_by(what) for what in ("session", "close")},
+            closes=await self._closes(),
+        )
+
+    async def health(self, _: wire.NoParams) -> wire.HealthResult:
+        return wire.HealthResult(ok=self._parts.health.is_ok, conditions=self._conditions())
+
+    async def reactions(self, _: wire.NoParams) -> wire.ReactionsResult:
+        return wire.ReactionsResult(reactions=tuple(_reaction(state) for state in await self._parts.runtime.states()))
+
+    async def pause(self, params: wire.PauseParams) -> wire.ChangedResult:
+        await self._parts.runtime.pause(params.reaction, params.reason)
+        return wire.ChangedResult(changed=tuple(self._parts.runtime.paused), detail="facts wait on the bus meanwhile")
+
+    async def resume(self, params: wire.ResumeParams) -> wire.ChangedResult:
+        before = set(self._parts.runtime.paused)
+        await self._parts.runtime.resume(params.reaction)
+        return wire.ChangedResult(changed=tuple(sorted(before - set(self._parts.runtime.paused))))
+
+    async def drain(self, params: wire.DrainParams) -> wire.ChangedResult:
+        self._daemon.phase = "draining"
+        complete = await self._parts.runtime.drain(params.timeout_s)
+        self._daemon.stop()
+        detail = "drained" if complete else "not everything ended in time; it goes on at the next start"
+        return wire.ChangedResult(detail=f"{detail}; the daemon ends now")
+
+    async def parked_list(self, params: wire.ParkedListParams) -> wire.ParkedListResult:
+        rows = await self._parts.parking.list(params.reaction, params.limit)
+        total = await self._parts.parking.count()
+        return wire.ParkedListResult(total=total, parked=tuple(_parked(row) for row in rows))
+
+    async def parked_show(self, params: wire.ParkedShowParams) -> wire.ParkedShowResult:
+        row = await self._parts.parking.show(params.id)
+        try:
+            event = json.loads(row.body)
+        except (ValueError, RecursionError):
+            event = None
+        return wire.ParkedShowResult(
+            **_parked(row).model_dump(),
+            traceback=row.traceback,
+            event=event if isinstance(event, dict) else None,
+            body=row.body[:2000].decode("utf-8", "replace"),
+            body_bytes=len(row.body),
+        )
+
+    async def parked_retry(self, params: wire.ParkedRetryParams) -> wire.ChangedResult:
+        ids = await self._chosen(params)
+        await self._parts.parking.retry(ids)
+        self._parts.outbox.filled.set()
+        return wire.ChangedResult(changed=tuple(map(str, ids)), detail=f"{len(ids)} go out again")
+
+    async def parked_drop(self, params: wire.ParkedDropParams) -> wire.ChangedResult:
+        ids = await self._chosen(params)
+        await self._parts.parking.drop(ids)
+        return wire.ChangedResult(changed=tuple(map(str, ids)), detail=f"{len(ids)} given up for good")
+
+    def logs(self, params: wire.LogsParams) -> AsyncIterator[wire.LogLine]:
+        return tail_log(log_file(self._parts.state_dir), params)
+
+    async def metrics(self, _: wire.NoParams) -> wire.MetricsResult:
+        return wire.MetricsResult(text=self._parts.metrics.expose().decode())
+
+    async def watch(self, params: wire.WatchParams) -> AsyncIterator[wire.HappeningResult]:
+        following = self._parts.activity.follow()
+        recent = self._parts.activity.recent()
+        for happening in recent[len(recent) - min(params.recent, len(recent)) :]:
+            yield _happening(happening)
+        async for happening in following:
+            yield _happening(happening)
+
+    async def entries(self, params: wire.EntriesParams) -> wire.EntriesResult:
+        return await asyncio.to_thread(read_entries, self._parts.state_dir, params)
+
+    def _state(self) -> Literal["starting", "running", "paused", "draining", "estop", "stopping"]:
+        if self._daemon.phase in {"starting", "draining", "stopping"}:
+            return self._daemon.phase  # type: ignore[return-value]  # just checked
+        if self._parts.runtime.held == "estop":
+            return "estop"
+        return "paused" if "*" in self._parts.runtime.paused else "running"
+
+    def _estops(self) -> tuple[wire.EstopStatus, ...]:
+        parts = self._parts
+        rigs = [None, *(rig.name for rig in parts.town.read().rigs)]
+        marks = {mark.rig: mark for rig in rigs if (mark := parts.estop.active(rig))}
+        return tuple(
+            wire.EstopStatus(
+                rig=mark.rig,
+                trigger=mark.trigger,
+                at=mark.since.isoformat() if mark.since else "",
+                reason=mark.reason,
+            )
+            for mark in marks.values()
+        )
+
+    async def _bus(self) -> wire.BusStatus:
+        bus = self._parts.bus
+        if not bus.ready.is_set():
+            return wire.BusStatus(mode=_mode(bus.mode), url=bus.url, connected=False)
+        streams = []
+        try:
+            async with asyncio.timeout(2):
+                for origin in ("town", "fact"):
+                    info = await bus.js.stream_info(bus.stream(origin))
+                    streams.append(
+                        wire.StreamStatus(name=bus.stream(origin), messages=info.state.messages, bytes=info.state.bytes)
+                    )
+        except (nats.errors.Error, TimeoutError, OSError, AssertionError):
+            return wire.BusStatus(mode=_mode(bus.mode), url=bus.url, connected=False)
+        return wire.BusStatus(mode=_mode(bus.mode), url=bus.url, connected=True, streams=tuple(streams))
+
+    def _sources(self) -> tuple[wire.SourceStatus, ...]:
+        board = {condition.component: condition for condition in self._parts.health.board()}
+        found = []
+        for name in SOURCES:
+            condition = board.get(_COMPONENTS.get(name, name))
+            facts, last = self._parts.metrics.facts_of(name)
+            found.append(
+                wire.SourceStatus(
+                    name=name,
+                    facts=facts,
+                    last_fact_at=last,
+                    condition=condition.name or ("off" if condition.state == "off" else "") if condition else "",
+                )
+            )
+        return tuple(found)
+
+    def _conditions(self) -> tuple[wire.ConditionStatus, ...]:
+        return tuple(
+            wire.ConditionStatus(
+                component=item.component, state=item.state, name=item.name, detail=item.detail, since=item.since
+            )
+            for item in self._parts.health.board()
+        )
+
+    async def _closes(self) -> wire.ClosesStatus:
+        seen, with_entry = await self._parts.evidence.count_closes()
+        return wire.ClosesStatus(seen=seen, with_entry=with_entry, skipped=seen - with_entry)
+
+    async def _chosen(self, choice: wire.ParkedChoice) -> Sequence[int]:
+        if choice.ids and (choice.all or choice.reaction):
+            raise Invalid("give either numbers or all (of a reaction), not both")
+        if choice.ids:
+            return choice.ids
+        if not (choice.all or choice.reaction):
+            raise Invalid("give the numbers of parked rows, or all; `gtftctl parked list` shows them")
+        return [row.id for row in await self._parts.parking.list(choice.reaction, 1_000_000)]
+
+
+def _reaction(state: ReactionState) -> wire.ReactionStatus:
+    return wire.ReactionStatus(
+        name=state.name,
+        subject=state.subject,
+        state="stopped" if state.state == "held" else state.state,
+        concurrency=state.concurrency,
+        pending=state.pending or 0,
+        running=state.running,
+        done=state.done,
+        retried=state.retried,
+        parked=state.parked,
+        last_done_at=state.last_done_at,
+        p50_ms=state.p50_ms,
+        p99_ms=state.p99_ms,
+    )
+
+
+def _parked(row: Parked) -> wire.ParkedRow:
+    return wire.ParkedRow(
+        id=row.id,
+        reaction=row.reaction,
+        key=row.key,
+        subject=row.subject,
+        attempts=row.attempts,
+        error=row.error,
+        parked_at=row.parked_at,
+    )
+
+
+def _happening(happening: Happening) -> wire.HappeningResult:
+    return wire.HappeningResult(at=happening.at, kind=happening.kind, name=happening.name, detail=happening.detail)
+
+
+def _mode(mode: str) -> Literal["embedded", "external"]:
+    return "embedded" if mode == "embedded" else "external"
