@@ -6,10 +6,11 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gtftd.errors import Invalid
-from gtftd.sampletown.beads import Cell
+from gtftd.sampletown.beads import SECONDS, Cell
 from gtftd.sampletown.database import create_database, open_database
 from gtftd.sampletown.schema import Schema
 from gtftd.sampletown.standin import StandIn
@@ -21,7 +22,8 @@ _TABLES = ("issues", "events", "dependencies", "labels", "comments", "config", "
 def load_export(standin: StandIn | Path, database: str, folder: Path, schema: Schema | None = None) -> dict[str, int]:
     """Load `<table>.jsonl` files into a database; how many rows each table got.
 
-    Without `schema` the old one is taken when event ids are integers. Into the new one, integer ids
+    Moments become UTC with whole
+    seconds. Without `schema` the old one is taken when event ids are integers. Into the new one, integer ids
     become UUIDs that depend on the id alone, so a second load adds nothing.
     """
     root = standin.folder if isinstance(standin, StandIn) else standin
@@ -54,7 +56,8 @@ def _load_table(connection: sqlite3.Connection, table: str, path: Path, schema: 
 
 
 def _schema_of(folder: Path) -> Schema:
-    first = next(_rows(folder / "events.jsonl"), {"id": ""})
+    events = folder / "events.jsonl"
+    first = next(_rows(events), {}) if events.is_file() else {}
     return "old" if isinstance(first.get("id"), int) else "new"
 
 
@@ -73,7 +76,8 @@ def _to_new(table: str, row: dict[str, object]) -> dict[str, object]:
 def _cell(value: object, column_type: str) -> Cell:
     """A cell as SQLite keeps it: moments as MySQL prints them, JSON values as their text."""
     if isinstance(value, str) and column_type == "DATETIME":
-        return value.replace("T", " ").removesuffix("Z")
+        moment = datetime.fromisoformat(value)
+        return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime(SECONDS)
     if value is None or isinstance(value, str | int | float):
         return value
     return json.dumps(value, ensure_ascii=False)

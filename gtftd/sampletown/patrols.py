@@ -10,11 +10,14 @@ ROUND_S = 4500.0
 
 
 def live_as_deacon(world: World) -> Steps:
-    session = AgentSession(world, Identity("deacon"))
-    yield 30.0
-    session.start(topic="patrol")
-    yield from _patrol(session, "hq", ("gt status", "2 rigs, 5 polecats, 0 stuck"))
-    session.end()
+    """When its pane dies, tmux starts the command again: a new session."""
+    while not world.is_over:
+        yield 30.0
+        session = AgentSession(world, Identity("deacon"))
+        session.start(topic="patrol")
+        yield from _patrol(session, "hq", ("gt status", "2 rigs, 5 polecats, 0 stuck"))
+        if session.is_alive:
+            session.end()
 
 
 def live_as_boot(world: World) -> Steps:
@@ -45,32 +48,39 @@ def live_as_witness(world: World, rig: str) -> Steps:
 
 
 def _patrol(session: AgentSession, database: str, look: tuple[str, str], patrol_rig: str | None = None) -> Steps:
-    """Rounds until the day is over. Each is a wisp, poured and closed by the agent itself."""
+    """Rounds until the day is over or the session dies. Each is a wisp, poured and closed by the agent itself."""
     world = session.world
     rng = world.chance(session.actor)
-    beads = world.beads[database]
     next_round = 0.0
-    while not world.is_over:
+    while session.is_alive and not world.is_over:
         if patrol_rig:
             yield from _requeue_dead(session, patrol_rig)
         if world.second < next_round:
             yield 240.0
             continue
         next_round = world.second + ROUND_S
-        session.prompt("Patrol: next round.")
-        key = session.call("Bash", {"command": "bd mol wisp mol-patrol"})
-        wisp = beads.create("mol-patrol", actor=session.actor, issue_type="molecule", wisp=True, assignee=session.actor)
-        session.answer(key, f"✓ Created wisp {wisp}")
+        for pause in _one_round(session, database, look):
+            yield pause
+            if not session.is_alive:
+                return
         yield rng.uniform(30, 90)
-        session.bash(*look)
-        yield rng.uniform(30, 90)
-        key = session.call("Bash", {"command": f"bd close {wisp} --reason='patrol complete'"})
-        beads.close(wisp, "patrol complete", session.actor)
-        world.truth.wisps[wisp] = "patrol complete"
-        session.answer(key, f"✓ Closed {wisp}")
-        session.say("Round complete; nobody is stuck.")
-        session.stop()
-        yield rng.uniform(30, 90)
+
+
+def _one_round(session: AgentSession, database: str, look: tuple[str, str]) -> Steps:
+    world, beads = session.world, session.world.beads[database]
+    session.prompt("Patrol: next round.")
+    key = session.call("Bash", {"command": "bd mol wisp mol-patrol"})
+    wisp = beads.create("mol-patrol", actor=session.actor, issue_type="molecule", wisp=True, assignee=session.actor)
+    session.answer(key, f"✓ Created wisp {wisp}")
+    yield 60.0
+    session.bash(*look)
+    yield 45.0
+    key = session.call("Bash", {"command": f"bd close {wisp} --reason='patrol complete'"})
+    beads.close(wisp, "patrol complete", session.actor)
+    world.truth.wisps[wisp] = "patrol complete"
+    session.answer(key, f"✓ Closed {wisp}")
+    session.say("Round complete; nobody is stuck.")
+    session.stop()
 
 
 def _requeue_dead(session: AgentSession, rig: str) -> Steps:

@@ -159,13 +159,13 @@ def _update_agent_bead(session: AgentSession, exit_type: str, mr: str) -> None:
 
 
 def _die(world: World, session: AgentSession, job: Job) -> None:
-    """The pane exits, and boot's with it if it runs: the daemon reports each, then both together."""
+    """The pane exits, and the deacon's and boot's with it: the daemon reports each, then all together."""
     gone = [session.tmux_session]
     world.truth.settled(job.bead, session.session_id, "failed")
     session.die()
-    if boot := world.sessions.get("hq-boot"):
-        gone.append(boot.tmux_session)
-        boot.die()
+    for other in [world.sessions[name] for name in ("hq-deacon", "hq-boot") if name in world.sessions]:
+        gone.append(other.tmux_session)
+        other.die()
     payload = {"count": len(gone), "window": "30s", "sessions": gone, "possible_cause": "out of memory"}
     world.feed.append("mass_death", "daemon", payload)
     world.dead.append((str(session.identity.rig), job))

@@ -117,7 +117,7 @@ class _BeadsSession(Session):  # type: ignore[misc]  # mysql-mimic ships no type
         self.middlewares.insert(0, self._replace_clock)
         self._folder = folder
         self._sqlite: sqlite3.Connection | None = None
-        self._information: tuple[tuple[str, ...], InfoSchema] | None = None
+        self._information: tuple[dict[str, int], InfoSchema] | None = None
 
     async def close(self) -> None:
         if self._sqlite is not None:
@@ -146,11 +146,14 @@ class _BeadsSession(Session):  # type: ignore[misc]  # mysql-mimic ships no type
 
     async def schema(self) -> InfoSchema:
         """What INFORMATION_SCHEMA and SHOW say: the databases as they are on disk now."""
-        databases = list_databases(self._folder)
-        if self._information is None or self._information[0] != databases:
-            connection = self._open()
-            mapping = {name: _tables(connection, name) for name in databases}
-            self._information = (databases, InfoSchema.from_mapping(mapping))
+        connection = self._open()
+        versions = {
+            name: int(connection.execute(f"PRAGMA {name}.schema_version").fetchone()[0])
+            for name in list_databases(self._folder)
+        }
+        if self._information is None or self._information[0] != versions:
+            mapping = {name: _tables(connection, name) for name in versions}
+            self._information = (versions, InfoSchema.from_mapping(mapping))
         return self._information[1]
 
     async def _replace_clock(self, query: Query) -> AllowedResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -70,7 +71,10 @@ class PlantTruth:
 
 @dataclass
 class Truth:
-    """`<town>/.sample/truth.json`. Saved after every close and at the end; a new day adds to it."""
+    """`<town>/.sample/truth.json`. Saved at the end of a day, and on the way about once a second; a new day adds to it.
+
+    A killed player leaves the truth of a moment before.
+    """
 
     path: Path
     seed: int = 0
@@ -82,9 +86,11 @@ class Truth:
     wisps: dict[str, str] = field(default_factory=dict)
     """Closed wisps, with the reason."""
     secrets: list[PlantTruth] = field(default_factory=list)
+    _next_save_s: float = field(default=0.0, compare=False)
 
     def opened(self, bead: str, *, database: str, rig: str | None, title: str, issue_type: str) -> None:
         self.beads[bead] = BeadTruth(bead, database, rig, title, issue_type)
+        self._save_sometimes()
 
     def started(self, session_id: str, identity: Identity, tmux_session: str, transcript: Path) -> None:
         self.sessions[session_id] = SessionTruth(
@@ -99,6 +105,7 @@ class Truth:
             episode.work.append(Work(session_id, who.role, who.rig, who.actor))
         if bead not in who.beads:
             who.beads.append(bead)
+        self._save_sometimes()
 
     def settled(self, bead: str, session_id: str, outcome: Label) -> None:
         """How this session's part ended, whatever becomes of the bead later."""
@@ -114,7 +121,7 @@ class Truth:
                 work.outcome = outcome
         episode.outcome, episode.closed_by, episode.close_reason = outcome, by, reason
         episode.closes += 1
-        self.save()
+        self._save_sometimes()
 
     def reopened(self, bead: str) -> None:
         episodes = self.beads[bead].episodes
@@ -126,10 +133,17 @@ class Truth:
                 if episode.closes:
                     yield bead, episode
 
+    def _save_sometimes(self) -> None:
+        """At most once a second, and never more than a twentieth of the time, however long it grows."""
+        begun = time.monotonic()
+        if begun >= self._next_save_s:
+            self.save()
+            self._next_save_s = begun + max(1.0, 20 * (time.monotonic() - begun))
+
     def save(self) -> None:
         """Written aside and renamed, so that a reader never sees half of it."""
         facts = asdict(self) | {"format": FORMAT}
-        del facts["path"]
+        del facts["path"], facts["_next_save_s"]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_suffix(".tmp")
         with aside.open("w", encoding="utf-8") as target:

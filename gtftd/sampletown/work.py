@@ -96,7 +96,7 @@ def _stumble(session: AgentSession, job: Job, rng: random.Random) -> Steps:
         session.bash(command, plant.shown, error=plant.kind in ("ip", "home"))
     yield _pause(rng)
     second = session.world.plant(session.session_id, job.bead, rng)
-    session.say(f"Note: the configuration has `{second.text}` in plain sight; I leave it alone.")
+    session.say(f"Note: this is in plain sight in the configuration; I leave it alone.\n\n{second.shown}")
     yield _pause(rng)
 
 

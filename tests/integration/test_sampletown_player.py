@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -245,6 +246,24 @@ def test_the_program_says_where_it_serves_and_ends_at_once_on_a_signal(tmp_path:
     assert f"listener:\n  host: 127.0.0.1\n  port: {port}\n" == config
     assert (player.returncode, rest, errors) == (0, "", "")
     assert not load_truth(truth_file(tmp_path / "town")).complete
+
+
+def test_a_killed_player_leaves_a_town_that_can_be_played_on(tmp_path: Path) -> None:
+    """After SIGKILL in the middle every closed row has its event, and a new day is lived to its end."""
+    town = tmp_path / "town"
+    make_town(town)
+    player = start_player(town, "--speed", "20000")
+    feed = town / ".events.jsonl"
+    deadline = time.monotonic() + 20
+    while feed.read_text().count('"done"') < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    player.kill()
+    player.communicate(timeout=20)
+    assert Player(town).play_day().complete
+    for database in DATABASES:
+        told = "SELECT issue_id FROM events WHERE event_type = 'closed'"
+        sql = f"SELECT id FROM issues WHERE status = 'closed' AND id NOT IN ({told})"
+        assert rows(town, database, sql) == []
 
 
 def test_the_program_refuses_a_folder_that_is_no_sample_town(tmp_path: Path) -> None:
