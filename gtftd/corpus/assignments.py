@@ -37,8 +37,8 @@ _DULL = frozenset(
     {
         "none", "null", "nil", "true", "false", "undefined", "string", "str", "int", "bool", "boolean", "number",
         "bytes", "any", "optional", "object", "required", "password", "passwd", "secret", "token", "empty", "unset",
-        "redacted", "hidden", "env", "oidc", "vault", "changeme", "example", "yes", "no", "const", "let", "var", "self", "func", "list",
-        "dict", "map", "array", "date", "the", "and", "is", "not", "in", "for", "or", "with",
+        "redacted", "hidden", "env", "oidc", "vault", "changeme", "example", "yes", "no", "const", "let", "var", "self",
+        "func", "list", "dict", "map", "array", "date", "the", "and", "is", "not", "in", "for", "or", "with",
     }
 )  # fmt: skip
 _NOT_A_VALUE = re.compile(r"\$|<|\{\{|\{[a-z_]|%\(|%[sdv]|\*{3}|-|=|:|/\*|\.\.\.|…|your[_-]|xxx", re.IGNORECASE)

@@ -21,7 +21,7 @@ from typing import Any
 from gtftd.corpus.assignments import assigned, is_secret_value
 from gtftd.corpus.encodings import encodings, plain
 from gtftd.corpus.keys import replace_dsn, replace_keys
-from gtftd.corpus.personal import replace_addresses, replace_emails, replace_homes
+from gtftd.corpus.personal import Replace, replace_addresses, replace_emails, replace_homes
 from gtftd.corpus.rules import Rule, matching
 from gtftd.corpus.shapes import suspects
 from gtftd.schemas.corpus import Message, ToolCall
@@ -190,19 +190,19 @@ class Scrubber:
         return f"<{kind}:{digest[:6]}>"
 
 
-def _apply(rule: Rule, text: str, replace: Any) -> str:
+def _apply(rule: Rule, text: str, replace: Replace) -> str:
     def hidden(found: re.Match[str]) -> str:
         if "secret" not in rule.pattern.groupindex:
-            return str(replace(rule.kind, found.group()))
+            return replace(rule.kind, found.group())
         start, end = found.span("secret")
         whole, begin = found.group(), found.start()
-        value = str(replace(rule.kind, found["secret"]))
+        value = replace(rule.kind, found["secret"])
         return whole[: start - begin] + value + whole[end - begin :]
 
     return rule.pattern.sub(hidden, text)
 
 
-def _cut_out(text: str, places: Iterable[tuple[int, int, str, str]], replace: Any) -> str:
+def _cut_out(text: str, places: Iterable[tuple[int, int, str, str]], replace: Replace) -> str:
     pieces: list[str] = []
     done = 0
     for start, end, kind, quote in places:

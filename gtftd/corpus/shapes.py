@@ -14,6 +14,8 @@ MIN_RUN = 20
 RUN = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
 _ATOM = re.compile(r"[A-Za-z0-9]+")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_VOWEL = re.compile(r"[aeiouyAEIOUY]")
+_UNSPEAKABLE = re.compile(r"[^aeiouyAEIOUY]{5}")
 _HEX = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)")
 _SAFE = re.compile(
     r"""
@@ -64,9 +66,9 @@ def _suspect(text: str, start: int, end: int) -> Suspect | None:
         return None
     length = sum(len(atom.group()) for atom in odd)
     longest = max(len(atom.group()) for atom in odd)
-    if longest < 16 and (length < 16 or 2 * length < len(run)):
+    if longest < 16 and (length < 12 or 2 * length < len(run)):
         return None
-    if run.startswith(("/", "~", "./", "../")) or run.count("/") > 1:
+    if "+" not in run and (run.startswith(("/", "~", "./", "../")) or (run.count("/") > 1 and 2 * length < len(run))):
         return Suspect(start + odd[0].start(), start + odd[-1].end())
     return Suspect(start, start + len(run))
 
@@ -80,9 +82,20 @@ def is_odd(atom: str) -> bool:
     if size < 10:
         return len(pieces) > 2
     if atom.isalpha() and (atom.islower() or atom.isupper()):
-        return size > 26
-    short = sum(len(piece) for piece in pieces if len(piece) < 3)
-    return size < 3.5 * len(pieces) or 4 * short > size
+        return size > 26 or (size >= 20 and _UNSPEAKABLE.search(atom) is not None)
+    if _HEX.fullmatch(atom) and size >= 24 and not atom.isalpha():
+        return True
+    if atom.islower() or atom.isupper():  # with digits between
+        return size < 3.5 * len(pieces) or len(pieces) > (4 if size < 24 else 2)
+    bad = sum(len(piece) for piece in pieces if not _is_word(piece))
+    return size < (3.3 if atom.isalpha() else 4) * len(pieces) or 5 * bad > size
+
+
+def _is_word(piece: str) -> bool:
+    """A piece of a camel-case name: a word with a vowel in it, an abbreviation, a number of a few digits."""
+    if piece.isdigit() or piece.isupper():
+        return 1 < len(piece) < 6
+    return len(piece) > 1 and _VOWEL.search(piece) is not None
 
 
 def _is_hash(text: str, start: int, atom: re.Match[str]) -> bool:
