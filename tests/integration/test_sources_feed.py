@@ -63,7 +63,9 @@ async def test_lines_come_in_order_as_they_are_written(town: Path, tmp_path: Pat
         assert 4 == value(around.metrics, "gtftd_source_facts_total", source="feed")
 
 
-async def test_without_notifications_the_feed_is_polled(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_notifications_the_feed_is_polled(
+    town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file system may have no inotify, or no watches left."""
 
     def refuse(*_: object, **__: object) -> None:

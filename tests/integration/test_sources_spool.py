@@ -162,7 +162,14 @@ async def test_poison_is_parked_with_its_reason_and_hurts_no_neighbour(
 
 
 def _envelope(kind: str, data: dict[str, object]) -> bytes:
-    said = {"specversion": "1.0", "id": "e-1", "source": "me", "type": kind, "time": "2026-01-18T09:52:29Z", "data": data}
+    said = {
+        "specversion": "1.0",
+        "id": "e-1",
+        "source": "me",
+        "type": kind,
+        "time": "2026-01-18T09:52:29Z",
+        "data": data,
+    }
     return json.dumps(said).encode()
 
 
@@ -214,9 +221,7 @@ async def test_old_transcripts_go_when_nobody_needs_them(town: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("point", ["spool.read", "spool.committed", "spool.committed:2", "database.before_commit"])
-async def test_killed_anywhere_it_tells_each_file_once(
-    town: Path, tmp_path: Path, spool: Spool, point: str
-) -> None:
+async def test_killed_anywhere_it_tells_each_file_once(town: Path, tmp_path: Path, spool: Spool, point: str) -> None:
     """Also when the facts of the first life were published before the next start."""
     names = [f"s-{number:03}" for number in range(300)]
     for age, name in enumerate(names):

@@ -213,7 +213,9 @@ async def test_a_rig_that_joins_is_watched(town: Path, tmp_path: Path) -> None:
             write_rigs(town, "gastown")
             found = await until(around, lambda found: len(found) == 3)
             await asyncio.sleep(0.2)
-        assert ["mayor/rigs.json", "beads/CLAUDE.md", "mayor/rigs.json"] == [path for path, _ in paths(await facts(around))]
+        assert ["mayor/rigs.json", "beads/CLAUDE.md", "mayor/rigs.json"] == [
+            path for path, _ in paths(await facts(around))
+        ]
 
 
 async def test_without_notifications_the_folders_are_scanned(

@@ -64,9 +64,7 @@ async def facts(around: Surroundings) -> list[Envelope]:
     return [Envelope.model_validate_json(row.body) for row in await around.outbox.head(100_000)]
 
 
-async def until(
-    around: Surroundings, enough: Callable[[list[Envelope]], bool], limit_s: float = 20
-) -> list[Envelope]:
+async def until(around: Surroundings, enough: Callable[[list[Envelope]], bool], limit_s: float = 20) -> list[Envelope]:
     """Wait for facts in the outbox; the test fails when they never come."""
     async with asyncio.timeout(limit_s):
         while not enough(found := await facts(around)):
@@ -80,9 +78,7 @@ async def fill_disk(around: Surroundings) -> None:
 
 
 async def free_disk(around: Surroundings) -> None:
-    await around.database.write(
-        lambda connection: connection.execute("PRAGMA max_page_count = 1073741823").fetchone()
-    )
+    await around.database.write(lambda connection: connection.execute("PRAGMA max_page_count = 1073741823").fetchone())
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float:

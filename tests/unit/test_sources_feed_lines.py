@@ -45,7 +45,10 @@ def test_a_sling_to_an_agent_assigns_the_bead(target: str, actor: str) -> None:
 def test_a_sling_to_no_one_agent_is_only_logged(target: str) -> None:
     """A rig or a pool says not yet who will work."""
     found = event(line("sling", bead="gt-1", target=target))
-    assert GtLogged(at=AT, seen_by="feed", type="sling", actor="mayor", payload={"bead": "gt-1", "target": target}) == found
+    assert (
+        GtLogged(at=AT, seen_by="feed", type="sling", actor="mayor", payload={"bead": "gt-1", "target": target})
+        == found
+    )
 
 
 def test_hook_unhook_and_done_are_said_by_the_agent_itself() -> None:
@@ -142,7 +145,8 @@ _values = st.recursive(
 
 
 @given(
-    kind=st.sampled_from(["sling", "hook", "unhook", "done", "session_start", "session_death", "mail"]) | st.text(min_size=1),
+    kind=st.sampled_from(["sling", "hook", "unhook", "done", "session_start", "session_death", "mail"])
+    | st.text(min_size=1),
     actor=_values,
     payload=_values
     | st.dictionaries(st.sampled_from(["bead", "target", "session", "session_id", "role", "cwd", "reason"]), _values),
