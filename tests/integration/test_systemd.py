@@ -1,0 +1,81 @@
+"""The units, as far as systemd's own tools can judge them without a running systemd."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[2] / "systemd"
+SYSTEM_UNIT = "gtftd@.service"
+USER_UNIT = "gtftd-user.service"
+MOST_EXPOSURE = 1.5
+PR_SET_MDWE = 65
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+
+
+def installed(unit: str, folder: Path, program: str) -> Path:
+    """The unit as an operator installs it, with a program that exists."""
+    text = re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={program}", (UNITS / unit).read_text())
+    path = folder / unit
+    path.write_text(text)
+    return path
+
+
+def analyze(*words: str | Path, runtime: Path) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", *map(str, words)]
+    environ = os.environ | {"XDG_RUNTIME_DIR": str(runtime)}  # --user wants one
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environ)
+
+
+@needs_systemd
+@pytest.mark.parametrize(("unit", "name"), [(SYSTEM_UNIT, "gtftd@alice.service"), (USER_UNIT, USER_UNIT)])
+def test_units_are_valid(tmp_path: Path, unit: str, name: str) -> None:
+    """`verify` has nothing to say: no unknown key, no missing program, no bad value."""
+    installed(unit, tmp_path, sys.executable)
+    mode = ["--user"] if unit == USER_UNIT else []
+    told = analyze("verify", *mode, "--man=no", "--recursive-errors=no", tmp_path / name, runtime=tmp_path)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+@needs_systemd
+def test_the_system_unit_exposes_little(tmp_path: Path) -> None:
+    """By the measure of systemd, which goes to 10."""
+    unit = installed(SYSTEM_UNIT, tmp_path, sys.executable)
+    limit = f"--threshold={int(MOST_EXPOSURE * 10)}"
+    told = analyze("security", "--offline=true", "--no-pager", limit, unit, runtime=tmp_path)
+    (level,) = re.findall(r"exposure level for \S+: ([\d.]+)", told.stdout)
+    assert told.returncode == 0
+    assert float(level) <= MOST_EXPOSURE
+
+
+@pytest.mark.parametrize("unit", [SYSTEM_UNIT, USER_UNIT])
+@pytest.mark.parametrize("line", ["Type=notify", "NotifyAccess=main", "WatchdogSec=30", "Restart=always"])
+def test_the_daemon_is_watched_and_restarted(unit: str, line: str) -> None:
+    """Both units keep the promise of the watchdog."""
+    assert line in (UNITS / unit).read_text().splitlines()
+
+
+def test_memory_that_is_written_need_not_be_executed() -> None:
+    """MemoryDenyWriteExecute: everything that the daemon imports, and its nats-server, live without."""
+    script = (
+        "import ctypes, sys\n"
+        f"if ctypes.CDLL(None).prctl({PR_SET_MDWE}, 1, 0, 0, 0) != 0: sys.exit(77)\n"
+        "import mmap\n"
+        "try: mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC); sys.exit(78)\n"
+        "except PermissionError: pass\n"
+        "import aiomysql, nats, prometheus_client, pydantic, sqlite3, structlog, watchfiles\n"
+        "import subprocess, sysconfig\n"
+        "server = sysconfig.get_path('scripts') + '/nats-server'\n"
+        "subprocess.run([server, '--version'], check=True)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    if told.returncode == 77:
+        pytest.skip("this kernel cannot deny writable code (Linux 6.3 can)")
+    assert (told.returncode, told.stderr) == (0, "")
