@@ -55,7 +55,9 @@ def _shift(node: exp.Expr) -> exp.Expr:
 
 
 def replace_utc_timestamp(expression: exp.Expression, now: datetime) -> None:
-    for node in list(expression.find_all(exp.UtcTimestamp)):
+    """`UTC_TIMESTAMP`, with or without parentheses, as the moment that it is."""
+    bare = [column for column in expression.find_all(exp.Column) if column.name.upper() == "UTC_TIMESTAMP"]
+    for node in [*expression.find_all(exp.UtcTimestamp), *bare]:
         literal = exp.Literal.string(now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"))
         node.replace(exp.alias_(literal, "UTC_TIMESTAMP()") if isinstance(node.parent, exp.Select) else literal)
 

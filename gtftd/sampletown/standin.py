@@ -156,6 +156,24 @@ class _BeadsSession(Session):  # type: ignore[misc]  # mysql-mimic ships no type
             self._information = (versions, InfoSchema.from_mapping(mapping))
         return self._information[1]
 
+    async def _begin_middleware(self, q: Query) -> AllowedResult:
+        """START TRANSACTION: from its first read of a database on, a client sees one state of it."""
+        if isinstance(q.expression, exp.Transaction) and not self._open().in_transaction:
+            self._open().execute("BEGIN")
+        return await super()._begin_middleware(q)
+
+    async def _commit_middleware(self, q: Query) -> AllowedResult:
+        self._finish(q.expression, exp.Commit)
+        return await super()._commit_middleware(q)
+
+    async def _rollback_middleware(self, q: Query) -> AllowedResult:
+        self._finish(q.expression, exp.Rollback)
+        return await super()._rollback_middleware(q)
+
+    def _finish(self, expression: exp.Expression, kind: type[exp.Expression]) -> None:
+        if isinstance(expression, kind) and self._sqlite is not None and self._sqlite.in_transaction:
+            self._sqlite.execute("COMMIT")
+
     async def _replace_clock(self, query: Query) -> AllowedResult:
         """`UTC_TIMESTAMP()`, which mysql-mimic leaves alone; its `NOW()` is in UTC as well."""
         dialect.replace_utc_timestamp(query.expression, self.timestamp)
@@ -168,7 +186,8 @@ class _BeadsSession(Session):  # type: ignore[misc]  # mysql-mimic ships no type
     def _open(self) -> sqlite3.Connection:
         if self._sqlite is None:
             self._sqlite = open_all(self._folder)
-        attach_new(self._sqlite, self._folder)
+        if not self._sqlite.in_transaction:  # SQLite attaches nothing inside one
+            attach_new(self._sqlite, self._folder)
         return self._sqlite
 
     def _declared(self, expression: exp.Expression) -> dict[str, str]:

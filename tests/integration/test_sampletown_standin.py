@@ -18,6 +18,8 @@ from gtftd.sampletown.beads import Beads
 from gtftd.sampletown.database import create_database
 from gtftd.sampletown.exports import load_export
 from gtftd.sampletown.standin import StandIn
+from gtftd.schemas.settings import BeadsSettings
+from gtftd.town.beads import BeadsReader
 
 MOMENT = datetime(2026, 2, 26, 15, 13, 23, tzinfo=UTC)
 
@@ -122,6 +124,38 @@ async def test_errors_leave_the_connection_usable(standin: StandIn, sql: str, co
             await ask(cursor, sql)
         assert code == raised.value.args[0]
         assert await ask(cursor, "SELECT id FROM issues") == []
+
+
+async def test_a_transaction_sees_one_state(standin: StandIn) -> None:
+    beads = Beads(standin.folder, "harbor", "hb")
+    beads.create("before", actor="mayor")
+    async with connected(standin) as cursor:
+        await ask(cursor, "START TRANSACTION")
+        assert len(await ask(cursor, "SELECT id FROM issues")) == 1
+        beads.create("during", actor="mayor")
+        assert len(await ask(cursor, "SELECT id FROM events")) == 1
+        await ask(cursor, "COMMIT")
+        assert len(await ask(cursor, "SELECT id FROM issues")) == 2
+
+
+@pytest.mark.parametrize("schema", ["old", "new"])
+async def test_the_daemons_reader_sees_every_row(standin: StandIn, shared_data: Path, schema: Any) -> None:
+    """Page by page through the real history, and what the rows say; the server's clock is UTC."""
+    counts = load_export(standin, "gastown", shared_data / "gastown/beads-backup-2026-03", schema)
+    reader = BeadsReader(BeadsSettings(), lambda: standin.port)
+    assert (await reader.clock()).zone_s == 0
+    async with reader.snapshot("gastown") as view:
+        newest = await view.newest()
+        page = await view.heads(None, 300)
+        seen = {head.key for head in page.heads}
+        while not page.complete:
+            page = await view.heads(page.heads[-1].at, 300)
+            seen |= {head.key for head in page.heads}
+        changes = await view.changes(page.heads)
+    await reader.close()
+    assert counts["events"] == len(seen)
+    assert len(page.heads) == len(changes)
+    assert max(head.at for head in page.heads) == newest
 
 
 async def test_many_readers_beside_a_writer(standin: StandIn) -> None:
