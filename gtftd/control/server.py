@@ -54,6 +54,7 @@ class ControlServer:
         self._verbs: dict[str, _Verb] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._closing = False
         self._lock: int | None = None
         self._inode = 0
 
@@ -69,6 +70,7 @@ class ControlServer:
         """Listen. Replaces the socket of a dead daemon; Conflict when a live one holds it."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path.parent.chmod(0o700)
+        self._closing = False
         self._lock = _take_lock(self.path.with_suffix(".lock"))
         try:
             listener = _bind(self.path)
@@ -80,6 +82,7 @@ class ControlServer:
 
     async def close(self) -> None:
         """Stop listening, end every connection, remove the socket. A second call is harmless."""
+        self._closing = True
         if self._server is not None:
             self._server.close()
             for task in self._connections:
@@ -111,6 +114,9 @@ class ControlServer:
             log.debug("connection.ended", reason=str(error))
         except (TimeoutError, OSError) as error:
             log.debug("connection.ended", reason=repr(error))
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise  # asyncio's streams of Python 3.11 log a cancelled callback as an error
         finally:
             self._connections.discard(task)
 

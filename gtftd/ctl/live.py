@@ -146,9 +146,9 @@ def _follow_plain(follower: Follower, until: Callable[[], bool]) -> None:
 
 
 def _print_unread(follower: Follower) -> None:
-    from gtftd.ctl.scene import line_of
+    from gtftd.ctl.scene import is_news, line_of
 
-    for happening in follower.take_unread():
+    for happening in filter(is_news, follower.take_unread()):
         clock = time.strftime("%H:%M:%S", time.localtime(happening.at))
         show.print_line(f"{clock} {happening.kind:9} {line_of(happening)}")
 

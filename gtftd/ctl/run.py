@@ -169,7 +169,7 @@ def _daemon(target: Target) -> Iterator[Child | None]:
         show.print_line("a gtftd runs for this town already; watching it")
         yield None
         return
-    command = [sys.executable, "-P", "-m", "gtftd.programs.daemon"]
+    command = [sys.executable, "-P", "-m", "gtftd.programs.daemon", "--no-console"]
     command += ["--town", str(target.known_town()), "--state-dir", str(target.state_dir)]
     command += ["--config", str(target.config)] if target.config else []
     show.print_line(f"starting gtftd for {target.town}")

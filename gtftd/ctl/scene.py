@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FRAME_LINES, _HEAD_LINES, _GAPS = 2, 2, 3
 _SAID_ALONE = {"bead", "rig", "role", "actor", "path", "database", "type", "outcome", "kind", "source"}
+_NOT_SAID = {"id", "sha256"}
 _KINDS = {"event": show.CALM, "reaction": show.DIM, "entry": show.GOOD, "condition": "yellow"}
 _OUTCOMES = {"merged": show.GOOD, "completed": show.GOOD, "failed": show.BAD, "abandoned": show.BAD}
 
@@ -71,7 +72,7 @@ def line_of(happening: HappeningResult) -> str:
     """One happening as plain text: `bead.closed hb-1a2 harbor`."""
     parts = []
     for key, value in happening.detail.items():
-        if value is None or value == "" or key == "id":
+        if value is None or value == "" or key in _NOT_SAID:
             continue
         shown = f"{value:g}" if isinstance(value, float) else str(value)
         shown = shown[:8] if key.endswith("session_id") else shown
@@ -162,7 +163,8 @@ def _reactions(reactions: tuple[ReactionStatus, ...], rows: int) -> Table:
 
 
 def _ticker(scene: Scene, lines: int) -> RenderableType:
-    shown = [happening for happening in scene.happenings if _is_news(happening)][-lines:]
+    news = [happening for happening in scene.happenings if happening.kind != "entry" and is_news(happening)]
+    shown = news[-lines:]
     text = [Text("events", style=show.DIM)]
     for happening in shown:
         line = Text(no_wrap=True, overflow="ellipsis")
@@ -173,9 +175,9 @@ def _ticker(scene: Scene, lines: int) -> RenderableType:
     return Group(*text, *[Text()] * (lines - len(shown)))
 
 
-def _is_news(happening: HappeningResult) -> bool:
-    """Entries have a list of their own, and that a reaction is done shows in its count."""
-    return happening.kind != "entry" and happening.detail.get("result") != "done"
+def is_news(happening: HappeningResult) -> bool:
+    """That a reaction is done shows in its count."""
+    return happening.detail.get("result") != "done"
 
 
 def _entries(scene: Scene, lines: int) -> RenderableType:

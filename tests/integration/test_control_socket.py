@@ -121,6 +121,16 @@ def test_a_stream_says_when_the_daemon_died(tmp_path: Path) -> None:
         next(stream)
 
 
+def test_the_server_ends_quietly_under_a_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A watcher that is still there when the daemon stops is no error."""
+    path = tmp_path / "control.sock"
+    with control_server(path):
+        stream = ControlClient(path).stream("watch")
+        next(stream)
+    stream.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_no_daemon_is_told_with_what_to_do(tmp_path: Path) -> None:
     """The message names the town and the command that starts one."""
     with pytest.raises(NoDaemon, match=r"no gtftd runs for /my/gt .*start it with `gtftctl run`"):
