@@ -102,15 +102,12 @@ def find_town(
 def load_town(root: Path) -> Town:
     """Read the town's rigs and accounts; a missing list is an empty one, a broken one is Invalid."""
     rigs = []
-    for name, entry in _json(root / "mayor" / "rigs.json").get("rigs", {}).items():
-        prefix = str((entry.get("beads") or {}).get("prefix") or name).rstrip("-")
-        rigs.append(Rig(name=name, path=root / name, prefix=prefix))
-    accounts = _json(root / "mayor" / "accounts.json").get("accounts", {})
-    folders = [
-        Path(entry["config_dir"]).expanduser()
-        for entry in accounts.values()
-        if isinstance(entry, dict) and entry.get("config_dir")
-    ]
+    for name, entry in _table(root / "mayor" / "rigs.json", "rigs").items():
+        beads = entry.get("beads")
+        prefix = beads.get("prefix") if isinstance(beads, dict) else None
+        rigs.append(Rig(name=name, path=root / name, prefix=str(prefix or name).rstrip("-")))
+    accounts = _table(root / "mayor" / "accounts.json", "accounts")
+    folders = [Path(str(entry["config_dir"])).expanduser() for entry in accounts.values() if entry.get("config_dir")]
     return Town(
         root=root,
         rigs=tuple(rigs),
@@ -125,16 +122,17 @@ def _checked(root: Path, named_by: str) -> Path:
     return root.resolve()
 
 
-def _json(path: Path) -> dict[str, dict[str, dict[str, object]]]:
+def _table(path: Path, key: str) -> dict[str, dict[str, object]]:
+    """The objects of `key` by name; a missing file has none."""
     try:
         loaded = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise Invalid(f"{path} is not valid JSON ({error}); gt writes it, so look at what gt says of it") from error
-    if not isinstance(loaded, dict):
-        raise Invalid(f"{path} holds a JSON {type(loaded).__name__}, not an object")
-    return loaded
+    if not isinstance(loaded, dict) or not isinstance(loaded.get(key, {}), dict):
+        raise Invalid(f"{path} must hold an object with an object {key!r}, and does not")
+    return {name: entry for name, entry in loaded.get(key, {}).items() if isinstance(entry, dict)}
 
 
 def _follow_redirect(*candidates: Path) -> Path:

@@ -1,0 +1,50 @@
+# The two commands of the README are `make run` and `make test`; both set up what they need.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+
+.PHONY: run test test-all check docs bench clean
+
+run: $(VENV)/.run
+	@$(VENV)/bin/gtftctl run $(ARGS)
+
+test: $(VENV)/.dev
+	$(VENV)/bin/pytest $(ARGS)
+
+test-all: $(VENV)/.dev
+	$(VENV)/bin/pytest -m "" $(ARGS)
+
+check: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/gtftctl events --check docs/events.md
+
+docs: $(VENV)/.dev
+	$(VENV)/bin/gtftctl events > docs/events.md
+
+bench: $(VENV)/.bench
+	for script in hook events close_to_entry start idle; do $(VENV)/bin/python -P benchmarks/$$script.py || exit 1; done
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp for each set of packages, made again when the project's own lists change.
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "setting up $(VENV)"
+	$(PIP) install -c constraints.txt -e '.[sample]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "setting up $(VENV) for development"
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -e '.[bench]'
+	@touch $@
