@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sqlite3
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,11 @@ from typing import Any
 import pytest
 
 from gtftd.errors import NoSpace
-from gtftd.health import Health
-from gtftd.metrics import Metrics
 from gtftd.schemas.event import event_id
-from gtftd.schemas.settings import BeadsSettings
-from gtftd.sources.beads import BeadsPoller
-from gtftd.state.database import Database
 from gtftd.state.outbox import Outbox
 from gtftd.town.bead_rows import ClosedBead, Dependency
 from gtftd.town.beads import BeadsReader
-from gtftd.town.layout import Town
+from tests.support.beads_poller import Place, counted, cursors, make_place, replay, until, until_told
 from tests.support.mariadb import (
     BeadsDatabase,
     MariaDb,
@@ -46,55 +39,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
     started = start_mariadb(tmp_path_factory.mktemp("mariadb"))
     yield started
     started.stop()
-
-
-@dataclass
-class Place:
-    """A state file, and pollers on it one after another as after restarts."""
-
-    root: Path
-    settings: BeadsSettings
-    database: Database
-    health: Health = field(default_factory=Health)
-    pollers: list[BeadsPoller] = field(default_factory=list)
-
-    def poller(self, outbox: Outbox | None = None) -> BeadsPoller:
-        made = BeadsPoller(
-            lambda: Town(self.root),
-            self.settings,
-            outbox or Outbox(self.database, prefix="gtftd", source="test"),
-            self.database,
-            self.health,
-            Metrics(),
-        )
-        self.pollers.append(made)
-        return made
-
-    async def facts(self) -> list[dict[str, Any]]:
-        """Everything told so far, in order: the envelope's data with id and subject."""
-        sql = "SELECT id, subject, body FROM outbox ORDER BY seq"
-        rows = await self.database.read(lambda connection: connection.execute(sql).fetchall())
-        return [
-            {"id": id_, "subject": subject.removeprefix("gtftd.town."), **json.loads(body)["data"]}
-            for id_, subject, body in rows
-        ]
-
-    async def told(self, *subjects: str) -> list[dict[str, Any]]:
-        return [fact for fact in await self.facts() if fact["subject"] in subjects]
-
-    def condition(self, component: str) -> str:
-        return next((one.name for one in self.health.board() if one.component == component), "absent")
-
-    async def close(self) -> None:
-        for poller in self.pollers:
-            await poller.reader.close()
-        self.database.close()
-
-
-def make_place(folder: Path, port: int, *databases: str, **settings: Any) -> Place:
-    folder.mkdir(parents=True, exist_ok=True)
-    chosen = BeadsSettings(port=port, databases=databases, **{"poll_s": 0.05, "timeout_s": 5, **settings})
-    return Place(folder, chosen, Database.open(folder / "state.db"))
 
 
 @pytest.fixture
@@ -248,16 +192,16 @@ async def test_a_stopped_server_is_a_condition_that_heals(server: MariaDb, tmp_p
     place = make_place(tmp_path, server.port, "hq", backoff_most_s=0.05)
     poller = place.poller()
     task = asyncio.create_task(poller.run())
-    await _until(lambda: place.condition("dolt:hq") == "" and "beads:hq" in _cursors(place))
+    await until(lambda: place.condition("dolt:hq") == "" and "beads:hq" in cursors(place))
     beads.run("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
     beads.close_bead("hq-a", "done", at=AT)
-    await _until_told(place, 1)
+    await until_told(place, 1)
     server.stop()
-    await _until(lambda: place.condition("dolt") == "dolt.unreachable")
+    await until(lambda: place.condition("dolt") == "dolt.unreachable")
     await asyncio.to_thread(server.start)
     beads = BeadsDatabase("hq", "new", server.connect("hq"))
     beads.close_bead("hq-b", "done", at=AT + SECOND)
-    await _until_told(place, 2)
+    await until_told(place, 2)
     assert place.condition("dolt") == ""
     assert [fact["bead"] for fact in await place.told("bead.closed")] == ["hq-a", "hq-b"]
     task.cancel()
@@ -271,12 +215,12 @@ async def test_a_wake_up_polls_at_once(server: MariaDb, tmp_path: Path) -> None:
     place = make_place(tmp_path, server.port, "hq", poll_s=3600)
     poller = place.poller()
     task = asyncio.create_task(poller.run())
-    await _until(lambda: place.condition("dolt:hq") == "" and "beads:hq" in _cursors(place))
+    await until(lambda: place.condition("dolt:hq") == "" and "beads:hq" in cursors(place))
     for number in range(3):
         beads.close_bead(f"hq-{number}", "done", at=AT + number * SECOND)
         for _ in range(5):
             poller.wake()
-        await _until_told(place, number + 1)
+        await until_told(place, number + 1)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await place.close()
@@ -303,6 +247,29 @@ async def test_local_time_of_the_server_is_brought_to_utc(tmp_path: Path) -> Non
         await place.close()
     finally:
         server.stop()
+
+
+async def test_the_hour_that_comes_twice_is_told(server: MariaDb, place: Place) -> None:
+    """At the end of summer time the server's clock goes back an hour: what is written in it is still news."""
+    beads = server.beads("hq")
+    beads.run("SET GLOBAL time_zone = '+02:00'")
+    try:
+        utc = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+        first = place.poller()
+        await first.poll()
+        beads.write("hq-a", "claimed", at=utc + timedelta(hours=2))
+        await first.poll()
+        beads.run("SET GLOBAL time_zone = '+01:00'")
+        second = place.poller()
+        await second.poll()
+        for number in range(3):
+            beads.write(f"hq-{number}", "claimed", at=utc + timedelta(hours=1, seconds=number))
+            await second.poll()
+    finally:
+        beads.run("SET GLOBAL time_zone = '+00:00'")
+    expected = [("hq-a", utc), *((f"hq-{number}", utc + number * SECOND) for number in range(3))]
+    told = [(fact["bead"], datetime.fromisoformat(fact["at"])) for fact in await place.told("bead.assigned")]
+    assert [(bead, at.replace(tzinfo=UTC)) for bead, at in expected] == told
 
 
 @pytest.mark.parametrize("schema", ["old", "new"])
@@ -340,50 +307,6 @@ async def test_the_reader_cannot_write(server: MariaDb, place: Place) -> None:
 
 
 # The real exports.
-
-
-def replay(rows: Sequence[dict[str, Any]]) -> Counter[str]:
-    """What the rows say, read straight through by their ids: closes, reopenings, second closes.
-
-    A row may find a bead open that was closed (somebody reopened it by plain SQL), and `created` may come
-    again for a closed bead (gt makes the beads of its agents anew).
-    """
-    counts: Counter[str] = Counter()
-    state: dict[str, str] = {}
-    for row in sorted(rows, key=lambda row: row["id"]):
-        bead = row["issue_id"]
-        old, new = _status(row["old_value"]), _status(row["new_value"])
-        before = state.get(bead, old or "open")
-        if old is not None and (old == "closed") != (before == "closed"):
-            counts["closed" if old == "closed" else "reopened"] += 1
-            before = old
-        after = {"closed": "closed", "created": "open"}.get(row["event_type"]) or new or old or before
-        if after == "closed" and row["event_type"] == "closed":
-            counts["again" if before == "closed" else "closed"] += 1
-        elif before == "closed" and after != "closed":
-            counts["reopened"] += 1
-        state[bead] = after
-    return counts
-
-
-def _status(value: str | None) -> str | None:
-    if not value or not value.startswith("{"):
-        return None
-    try:
-        return json.loads(value).get("status")
-    except ValueError:
-        return None
-
-
-async def counted(place: Place) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for fact in await place.told("bead.closed", "bead.reopened", "bead.updated"):
-        kind = fact["subject"].removeprefix("bead.")
-        if kind != "updated":
-            counts[kind] += 1
-        elif fact["changes"] == ["close_reason"]:
-            counts["again"] += 1
-    return counts
 
 
 @dataclass(frozen=True)
@@ -434,7 +357,7 @@ async def test_real_rows_slice_by_slice(
     beads = server.beads("hq", schema)
     await place.poller().poll()
     export.fill(beads, final=final)
-    for part in export.slices(seed=7, count=40):
+    for part in export.slices(seed=7, count=20):
         beads.connection.begin()
         beads.insert("events", map(beads.event_row, part))
         if not final:
@@ -477,22 +400,3 @@ async def check_last_closes(place: Place, export: Export) -> None:
     touched = {row["issue_id"] for row in export.events}
     closed = {issue["id"] for issue in export.issues if issue["status"] == "closed" and issue["id"] in touched}
     assert closed == {bead for bead, fact in last.items() if fact["subject"] == "bead.closed"}
-
-
-def _cursors(place: Place) -> set[str]:
-    with sqlite3.connect(place.database.path) as connection:
-        found = {name for (name,) in connection.execute("SELECT name FROM cursors")}
-    connection.close()
-    return found
-
-
-async def _until(claim: Any) -> None:
-    async with asyncio.timeout(30):
-        while not claim():
-            await asyncio.sleep(0.01)
-
-
-async def _until_told(place: Place, closes: int) -> None:
-    async with asyncio.timeout(30):
-        while len(await place.told("bead.closed")) < closes:
-            await asyncio.sleep(0.005)

@@ -20,8 +20,9 @@ from pymysql.cursors import DictCursor
 Schema = Literal["old", "new"]
 MARIADBD = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin")
 START_S = 30
-_ISSUE = """(id VARCHAR(255) PRIMARY KEY, title VARCHAR(500) NOT NULL, description LONGTEXT, status VARCHAR(32) NOT NULL,
- priority INT, issue_type VARCHAR(32) NOT NULL, assignee VARCHAR(255), created_at DATETIME, updated_at DATETIME,
+_ISSUE = """(id VARCHAR(255) PRIMARY KEY, title VARCHAR(500) NOT NULL, description LONGTEXT,
+ status VARCHAR(32) NOT NULL, priority INT, issue_type VARCHAR(32) NOT NULL, assignee VARCHAR(255),
+ created_at DATETIME, updated_at DATETIME,
  closed_at DATETIME, close_reason TEXT)"""
 _VALUES = """issue_id VARCHAR(255) NOT NULL, event_type VARCHAR(32) NOT NULL, actor VARCHAR(255) NOT NULL,
  old_value LONGTEXT, new_value LONGTEXT, comment LONGTEXT, created_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP"""
@@ -89,9 +90,8 @@ class MariaDb:
         for events, issues in (("events", "issues"), ("wisp_events", "wisps")):
             if issues == "issues" or wisps:
                 made.run(f"CREATE TABLE {issues} {_ISSUE}")
-                made.run(
-                    f"CREATE TABLE {events} (id {_ID[schema]} PRIMARY KEY, {_VALUES}, INDEX (created_at), INDEX (issue_id))"
-                )
+                columns = f"id {_ID[schema]} PRIMARY KEY, {_VALUES}, INDEX (created_at), INDEX (issue_id)"
+                made.run(f"CREATE TABLE {events} ({columns})")
         made.run(f"CREATE TABLE dependencies (issue_id VARCHAR(255), {_TARGET[schema]}, type VARCHAR(32))")
         return made
 
@@ -154,8 +154,8 @@ class BeadsDatabase:
         self.next_id += 1
         self.connection.begin()
         self.run(
-            f"INSERT IGNORE INTO {issues} (id, title, status, issue_type, updated_at) VALUES (%s, %s, 'open', 'task', %s)",
-            (bead, f"Title of {bead}", at),
+            f"INSERT IGNORE INTO {issues} (id, title, status, issue_type) VALUES (%s, %s, 'open', 'task')",
+            (bead, f"Title of {bead}"),
         )
         for name, value in issue.items():
             self.run(f"UPDATE {issues} SET {name} = %s, updated_at = %s WHERE id = %s", (value, at, bead))
