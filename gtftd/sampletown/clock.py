@@ -29,11 +29,13 @@ class WallClock:
     Waits aim at absolute moments, so a slow hook does not stretch the day.
     """
 
-    def __init__(self, speed: float | None, stop: threading.Event, begun: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, speed: float | None, stop: threading.Event, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._speed = speed
         self._stop = stop
-        self._monotonic = begun
-        self._begin = begun()
+        self._monotonic = monotonic
+        self._begin = monotonic()
 
     def now(self) -> datetime:
         return datetime.now(UTC)
