@@ -42,7 +42,7 @@ class FeedSource:
         self._around = around
         self._settings = settings
         self._patience = Patience(SOURCE, around)
-        self._waker = Waker(SOURCE, step_ms=50, cares=lambda name: name == _FILE)
+        self._waker = Waker(SOURCE, step_ms=100, cares=lambda name: name == _FILE)
         self._tail = Tail(around.root / _FILE, max_line_bytes=settings.max_line_bytes)
         self._position: Position | None = None
         self._forgotten_at = 0.0

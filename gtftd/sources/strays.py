@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,43 +30,46 @@ class Stray:
     """`cwd` relative to the town's root."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _File:
     path: str
     size_bytes: int
     written_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Peeked:
+    """What one look into a file said; `place` is None outside the town, or while it names no directory."""
+
+    size_bytes: int
+    is_final: bool
+    head: TranscriptHead | None
+    place: PurePath | None
+
+
 class TranscriptScan:
     """Opens each file once; afterwards a scan costs one stat a file."""
 
     def __init__(self) -> None:
-        self._heads: dict[str, tuple[int, TranscriptHead | None]] = {}
+        self._peeked: dict[str, _Peeked] = {}
 
     def scan(self, town: Town, since: float) -> dict[str, Stray]:
         """Transcripts written to after `since` by agents inside `town`, by session id. Blocks on the disk."""
         files = sorted(_files(town.claude_dirs(), since), key=lambda file: file.written_at, reverse=True)
-        self._heads = {file.path: self._heads[file.path] for file in files if file.path in self._heads}
-        peeks = 0
+        self._peeked = {file.path: self._peeked[file.path] for file in files if file.path in self._peeked}
+        left = PEEKS
         found: dict[str, Stray] = {}
         for file in files:
-            if self._must_peek(file):
-                if peeks >= PEEKS:
+            known = self._peeked.get(file.path)
+            if known is None or (not known.is_final and known.size_bytes != file.size_bytes):
+                if not left:
                     continue
-                peeks += 1
-                self._heads[file.path] = (file.size_bytes, _peek(Path(file.path)))
-            stray = _stray(file, self._heads[file.path][1], town)
+                left -= 1
+                known = self._peeked[file.path] = _peek(file, town)
+            stray = _stray(file, known)
             if stray is not None:
                 found.setdefault(stray.session_id, stray)
         return found
-
-    def _must_peek(self, file: _File) -> bool:
-        """A head that names a working directory is final; others may come as the file grows."""
-        known = self._heads.get(file.path)
-        if known is None:
-            return True
-        size_bytes, head = known
-        return (head is None or head.cwd is None) and file.size_bytes != size_bytes
 
 
 def inside(town: Town, cwd: str) -> PurePath | None:
@@ -97,7 +101,7 @@ def _files(claude_dirs: Iterable[Path], since: float) -> Iterator[_File]:
                     status = entry.stat()
                 except OSError:
                     continue
-                if status.st_mtime >= since and entry.is_file():
+                if status.st_mtime >= since and stat.S_ISREG(status.st_mode):
                     yield _File(entry.path, status.st_size, status.st_mtime)
 
 
@@ -109,19 +113,23 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
         return []
 
 
-def _peek(path: Path) -> TranscriptHead | None:
+def _peek(file: _File, town: Town) -> _Peeked:
+    """A head that names a working directory is final; others may come as the file grows."""
     try:
-        return peek_transcript(path)
+        head = peek_transcript(Path(file.path))
     except OSError:
-        return None
-
-
-def _stray(file: _File, head: TranscriptHead | None, town: Town) -> Stray | None:
+        head = None
     if head is None or head.cwd is None:
+        return _Peeked(file.size_bytes, False, None, None)
+    return _Peeked(file.size_bytes, True, head, inside(town, head.cwd))
+
+
+def _stray(file: _File, peeked: _Peeked) -> Stray | None:
+    head, place = peeked.head, peeked.place
+    if head is None or head.cwd is None or place is None:
         return None
-    place = inside(town, head.cwd)
     path = Path(file.path)
-    if place is None or not 0 < len(path.stem) <= 128 or not is_text(file.path):
+    if not 0 < len(path.stem) <= 128 or not is_text(file.path):
         return None
     # The name, not the first line: a resumed session repeats lines of the one before.
     return Stray(path.stem, path, file.written_at, head.started_at, head.cwd, place)

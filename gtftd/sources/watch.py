@@ -49,7 +49,7 @@ class Watcher:
         self._settings = settings
         self._town = LatestTown(around)
         self._patience = Patience(SOURCE, around)
-        self._waker = Waker(SOURCE, step_ms=50, cares=may_matter)
+        self._waker = Waker(SOURCE, step_ms=100, cares=may_matter)
         self._looker = Looker(around.root)
         self._known: dict[str, Known] | None = None
         self._unsettled: dict[str, Unsettled] = {}

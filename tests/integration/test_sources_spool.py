@@ -83,7 +83,7 @@ async def test_a_file_becomes_a_fact_and_goes(town: Path, tmp_path: Path, spool:
 async def test_without_notifications_the_spool_is_scanned(
     town: Path, tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """inotify may be missing; and the spool may be removed and made anew."""
+    """There may be no inotify; and the spool may be removed and made anew."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("OS file watch limit reached")
@@ -256,7 +256,7 @@ async def test_a_full_disk_keeps_the_files(town: Path, tmp_path: Path, spool: Sp
 
 
 async def test_broken_lists_of_the_town_do_not_stop_the_spool(town: Path, tmp_path: Path, spool: Spool) -> None:
-    """gt may be writing rigs.json just now; the last that could be read serves."""
+    """Gt may be writing rigs.json just now; the last that could be read serves."""
     with opened(tmp_path, town) as around:
         reader = source(around, spool)
         drop(spool, "s-1", hook_file("s-1"))

@@ -163,7 +163,7 @@ async def test_a_file_that_stays_broken_is_told_as_invalid(town: Path, tmp_path:
             (town / "settings" / "config.json").write_text("{}")
             await until(around, lambda found: len(found) == len(broken) + 1)
         found = await facts(around)
-    assert {path: False for path in broken} == {one.data["path"]: one.data["valid"] for one in found[:-1]}
+    assert dict.fromkeys(broken, False) == {one.data["path"]: one.data["valid"] for one in found[:-1]}
     assert ("settings/config.json", True) == (found[-1].data["path"], found[-1].data["valid"])
 
 

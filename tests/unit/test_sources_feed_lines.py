@@ -84,7 +84,7 @@ def test_a_session_start_names_role_rig_and_actor() -> None:
     ],
 )
 def test_a_session_death_is_a_death_unless_it_was_in_good_order(reason: str, died: bool) -> None:
-    """gt writes the same type for a crash and for an idle session that it reaps."""
+    """The type is the same for a crash and for an idle session that it reaps."""
     found = event(line("session_death", "gt-nux", session="gt-nux", reason=reason))
     assert SessionEnded(at=AT, seen_by="feed", tmux_session="gt-nux", reason=reason or "unknown", died=died) == found
 
@@ -119,7 +119,8 @@ def test_what_a_line_says_identifies_it() -> None:
     """Order of keys, spacing and fields that we do not read make no other line; any value does."""
     one = parse_line(b'{"ts":"2026-01-18T09:52:29Z","type":"done","actor":"a","payload":{"bead":"x","branch":"y"}}')
     same = parse_line(
-        b'{"payload": {"branch":"y", "bead":"x"}, "visibility":"both","type":"done","actor":"a","ts":"2026-01-18T09:52:29Z"}'
+        b'{"payload": {"branch":"y", "bead":"x"}, "visibility":"both","type":"done",'
+        b'"actor":"a","ts":"2026-01-18T09:52:29Z"}'
     )
     other = parse_line(b'{"ts":"2026-01-18T09:52:29Z","type":"done","actor":"a","payload":{"bead":"x","branch":"z"}}')
     assert one.digest == same.digest
