@@ -176,8 +176,8 @@ def _ticker(scene: Scene, lines: int) -> RenderableType:
 
 
 def is_news(happening: HappeningResult) -> bool:
-    """That a reaction is done shows in its count."""
-    return happening.detail.get("result") != "done"
+    """That a reaction is done, or waits for its time, shows in its counts."""
+    return happening.detail.get("result") not in {"done", "retried"}
 
 
 def _entries(scene: Scene, lines: int) -> RenderableType:
