@@ -70,7 +70,7 @@ class SpoolSource:
         self._may_forget = may_forget
         self._town = LatestTown(around)
         self._patience = Patience(SOURCE, around)
-        self._waker = Waker(SOURCE, step_ms=5)
+        self._waker = Waker(SOURCE, step_ms=10)
         self._immovable: set[Path] = set()
         self._tidied_at = 0.0
 
