@@ -56,4 +56,12 @@ def _closed_at(issue: Issue | None) -> datetime | None:
 
 
 def _moved(row: Change, offset_s: int) -> Change:
-    return replace(row, at=row.at + timedelta(seconds=offset_s)) if offset_s else row
+    return replace(row, at=shifted(row.at, offset_s)) if offset_s else row
+
+
+def shifted(at: datetime, seconds: float) -> datetime:
+    """`at` moved, or as it is where the calendar ends: a row may carry any date."""
+    try:
+        return at + timedelta(seconds=seconds)
+    except OverflowError:
+        return at

@@ -20,7 +20,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from gtftd.errors import Busy, GtftdError, NoSpace, Unreachable
 from gtftd.health import Health
@@ -31,7 +31,7 @@ from gtftd.schemas.settings import BeadsSettings
 from gtftd.schemas.town import BeadsSynced
 from gtftd.sources import bead_memory as memory
 from gtftd.sources.bead_changes import KnownBead, decide, seed
-from gtftd.sources.bead_clock import correct
+from gtftd.sources.bead_clock import correct, shifted
 from gtftd.sources.bead_memory import Position
 from gtftd.state.database import Database
 from gtftd.state.outbox import Outbox, Outgoing
@@ -66,7 +66,7 @@ class _Scene:
 
     def since(self, overlap_s: float) -> datetime | None:
         water = _bounded(self.position.high_water, self.clock)
-        return None if water is None else water - timedelta(seconds=overlap_s)
+        return None if water is None else shifted(water, -overlap_s)
 
 
 class BeadsPoller:
@@ -180,14 +180,13 @@ class BeadsPoller:
     async def _warm_up(self, name: str, clock: ServerClock) -> None:
         """Start at the newest row: what is there counts as told, and only what comes is news."""
         async with self.reader.snapshot(name) as view:
-            newest = await view.newest()
-            since = None if newest is None else newest - timedelta(seconds=self._settings.overlap_s)
+            position = Position(_bounded(await view.newest(), clock), clock.zone_s)
+            since = _Scene(name, view, position, clock).since(self._settings.overlap_s)
             page = await view.heads(since, self._settings.batch_rows)
             heads = list(page.heads)
             while not page.complete:
-                page = await view.heads(page.heads[-1].at, self._settings.batch_rows)
+                page = await view.heads(_after(page.heads[-1].at), self._settings.batch_rows)
                 heads += page.heads
-        position = Position(_bounded(newest, clock), clock.zone_s)
         await self._outbox.put([], lambda connection: memory.remember(connection, name, position, heads, {}))
         log.info("beads.warmed_up", database=name, rows=len(heads))
 
@@ -196,13 +195,20 @@ class BeadsPoller:
         while True:
             page = await scene.view.heads(cursor, self._settings.batch_rows)
             fresh = await self._fresh(scene.name, page.heads)
+            if fresh and not scene.view.frozen:
+                # rows and issues must be of one state, so the rows are listed once more inside it
+                await scene.view.freeze()
+                page = await scene.view.heads(cursor, self._settings.batch_rows)
+                fresh = await self._fresh(scene.name, page.heads)
             if fresh:
                 return await self._follow(scene, fresh, complete=page.complete)
             if page.complete:
                 return _News((), (), {}, scene.position, complete=True)
-            cursor = page.heads[-1].at + timedelta(microseconds=1)
+            cursor = _after(page.heads[-1].at)
 
     async def _fresh(self, name: str, heads: Sequence[Head]) -> list[Head]:
+        if not heads:
+            return []
         return await self._database.read(lambda connection: memory.unseen(connection, name, heads))
 
     async def _follow(self, scene: _Scene, fresh: Sequence[Head], *, complete: bool) -> _News:
@@ -225,7 +231,7 @@ class BeadsPoller:
             seen_by="poll",
             database=name,
             rows=len(rows),
-            high_water=newest.replace(tzinfo=UTC) + timedelta(seconds=corrected.offset_s),
+            high_water=shifted(newest.replace(tzinfo=UTC), corrected.offset_s),
         )
         identity = event_id("beads.synced", name, *sorted(head.key for head in fresh))
         return _News(
@@ -308,6 +314,11 @@ class _Patience:
         self.not_before = 0.0
 
 
+def _after(at: datetime) -> datetime:
+    """The next moment that a DATETIME can tell."""
+    return shifted(at, 1e-6)
+
+
 def _bounded(at: datetime | None, clock: ServerClock) -> datetime | None:
     """Not after the server's present, by either clock: one row from the future must not hide what follows."""
     return None if at is None else min(at, max(clock.local, clock.utc))
@@ -320,5 +331,5 @@ def _follow_clock(position: Position, clock: ServerClock) -> Position:
         return position
     water = position.high_water
     if water is not None and back > 0:
-        water -= timedelta(seconds=back)
+        water = shifted(water, -back)
     return Position(water, clock.zone_s, offset_s=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -64,8 +64,16 @@ class Query(Protocol):
 class Snapshot:
     """The reads of one database at one moment; made by `BeadsReader.snapshot`."""
 
-    def __init__(self, query: Query, database: str, tables: Mapping[str, frozenset[str]]) -> None:
+    def __init__(
+        self,
+        query: Query,
+        begin: Callable[[], Awaitable[bool]],
+        database: str,
+        tables: Mapping[str, frozenset[str]],
+    ) -> None:
+        self.frozen = False
         self._query = query
+        self._begin = begin
         self._database = database
         self._tables = tables
 
@@ -76,6 +84,11 @@ class Snapshot:
     @property
     def _beads(self) -> list[str]:
         return [name for name in HISTORIES.values() if {"id", "status"} <= self._columns(name)]
+
+    async def freeze(self) -> None:
+        """From here on every read sees the same state, where the server knows transactions."""
+        if not self.frozen:
+            self.frozen = await self._begin()
 
     async def newest(self) -> datetime | None:
         """`created_at` of the newest history row, as stored."""

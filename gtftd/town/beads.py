@@ -73,18 +73,18 @@ class BeadsReader:
 
     @contextlib.asynccontextmanager
     async def snapshot(self, database: str) -> AsyncIterator[Snapshot]:
-        """All reads inside see one state of `database`, where the server knows transactions."""
+        """A view of `database`; its `freeze` makes all reads after it see one state."""
         async with self._turn:
             await self._use(database)
-            await self._begin()
             tables = await self._schema(database)
+            view = Snapshot(self._query, self._begin, database, tables)
             try:
-                yield Snapshot(self._query, database, tables)
+                yield view
             except SchemaUnknown:
                 self._schemas.pop(database, None)
                 raise
             finally:
-                if self._connection is not None and self._transactions:
+                if view.frozen and self._connection is not None:
                     await self._query("COMMIT")
 
     async def issue(self, database: str, bead: str) -> Issue | None:
@@ -110,13 +110,14 @@ class BeadsReader:
         connection = await self._connected()
         await self._guarded(connection.select_db(database), database)
 
-    async def _begin(self) -> None:
-        if not self._transactions:
-            return
-        try:
-            await self._query("START TRANSACTION")
-        except SchemaUnknown:
-            self._transactions = False
+    async def _begin(self) -> bool:
+        """False where the server knows no transactions."""
+        if self._transactions:
+            try:
+                await self._query("START TRANSACTION")
+            except SchemaUnknown:
+                self._transactions = False
+        return self._transactions
 
     async def _connected(self) -> aiomysql.Connection:
         if self._connection is None:

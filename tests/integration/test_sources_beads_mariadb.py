@@ -114,6 +114,37 @@ async def test_more_rows_in_one_second_than_a_batch(server: MariaDb, tmp_path: P
     await place.close()
 
 
+async def test_a_long_past_and_a_row_from_the_future(server: MariaDb, tmp_path: Path) -> None:
+    """Warm-up passes more rows in one second than a batch, and a row dated tomorrow does not hide today's."""
+    beads = server.beads("hq")
+    place = make_place(tmp_path, server.port, "hq", batch_rows=10)
+    utc = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    for number in range(25):
+        beads.close_bead(f"hq-old{number}", "done", at=utc)
+    beads.close_bead("hq-future", "done", at=utc + timedelta(days=1))
+    await place.poller().poll()
+    beads.close_bead("hq-a", "done", at=utc)
+    await place.poller().poll()
+    assert [fact["bead"] for fact in await place.told("bead.closed")] == ["hq-a"]
+    await place.close()
+
+
+async def test_any_date_and_any_text(server: MariaDb, place: Place) -> None:
+    """Rows from year 1 and year 9999, huge values and broken JSON are told like any other."""
+    beads = server.beads("hq")
+    poller = place.poller()
+    await poller.poll()
+    first, last = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001
+    beads.write("hq-first", "closed", at=first, new="[" * 50_000, status="closed", close_reason="x", closed_at=last)
+    beads.write("hq-last", "closed", at=last, new="y" * 2_000_000, status="closed", close_reason="short")
+    await poller.poll()
+    utc = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    beads.write("hq-nul", "closed", at=utc, new="a\x00b\u2028", status="closed")
+    await poller.poll()
+    reasons = {fact["bead"]: fact["reason"] for fact in await place.told("bead.closed")}
+    assert reasons == {"hq-first": "[" * 4000, "hq-last": "short", "hq-nul": "a\x00b\u2028"}
+
+
 async def test_a_row_that_commits_late_is_still_told(server: MariaDb, place: Place) -> None:
     """Rows turn up behind the newest one when transactions are slow; the overlap catches them, once."""
     beads = server.beads("hq")
@@ -184,6 +215,26 @@ async def test_columns_that_change_under_us_are_read_anew(server: MariaDb, place
     await asyncio.sleep(0.01)
     await poller.poll()
     assert (place.condition("dolt:hq"), [fact["bead"] for fact in await place.told("bead.closed")]) == ("", ["hq-a"])
+
+
+async def test_a_database_that_hangs_does_not_stop_the_others(server: MariaDb, tmp_path: Path) -> None:
+    """A locked table costs one timeout, by name; the next database is read, and the first heals."""
+    stuck, good = server.beads("stuck"), server.beads("good")
+    place = make_place(tmp_path, server.port, "stuck", "good", timeout_s=0.3, backoff_most_s=0.01)
+    poller = place.poller()
+    await poller.poll()
+    stuck.close_bead("stuck-a", "done", at=AT)
+    good.close_bead("good-a", "done", at=AT)
+    stuck.run("LOCK TABLES events WRITE, wisp_events WRITE")
+    await poller.poll()
+    assert place.condition("dolt:stuck") == "dolt.unreachable"
+    assert [fact["bead"] for fact in await place.told("bead.closed")] == ["good-a"]
+    stuck.run("UNLOCK TABLES")
+    await asyncio.sleep(0.02)
+    await poller.poll()
+    assert place.condition("dolt:stuck") == ""
+    assert [fact["bead"] for fact in await place.told("bead.closed")] == ["good-a", "stuck-a"]
+    await place.close()
 
 
 async def test_a_stopped_server_is_a_condition_that_heals(server: MariaDb, tmp_path: Path) -> None:
