@@ -113,7 +113,7 @@ class SpoolSource:
         return [path for path in self._spool.pending() if path not in self._immovable]
 
     async def _take(self, paths: list[Path]) -> int:
-        read = await asyncio.to_thread(self._read, paths, self._town.read())
+        read = await asyncio.to_thread(lambda: self._read(paths, self._town.read()))
         taken = [one for one in read if isinstance(one, _Taken)]
         if any(isinstance(one.event, BeadTouched) for one in taken):
             self._on_bead_touched()
