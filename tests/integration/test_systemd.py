@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,41 @@ def test_memory_that_is_written_need_not_be_executed() -> None:
     if told.returncode == 77:
         pytest.skip("this kernel cannot deny writable code (Linux 6.3 can)")
     assert (told.returncode, told.stderr) == (0, "")
+
+
+def test_the_daemon_talks_to_systemd(tmp_path: Path) -> None:
+    """READY when it listens, WATCHDOG while it lives, STOPPING and exit code 0 after SIGTERM.
+
+    Where the kernel can, all of it without memory that is both written and executed.
+    """
+    (tmp_path / "gt" / "mayor").mkdir(parents=True)
+    (tmp_path / "gt" / "mayor" / "town.json").write_text("{}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.settimeout(60)
+        systemd.bind(str(tmp_path / "notify"))
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000", "HOME": str(tmp_path)}
+        strict = (
+            f"import ctypes, os, sys; ctypes.CDLL(None).prctl({PR_SET_MDWE}, 1, 0, 0, 0);"
+            "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+        )
+        command = [sys.executable, "-c", strict, "-P", "-m", "gtftd.programs.daemon", "--town", str(tmp_path / "gt")]
+        with subprocess.Popen(
+            [*command, "--state-dir", str(tmp_path / "state"), "--no-console"],
+            env=os.environ | told,
+            stdin=subprocess.DEVNULL,
+        ) as daemon:
+            heard = heard_until(systemd, "READY=1")
+            heard += heard_until(systemd, "WATCHDOG=1")
+            heard += heard_until(systemd, "WATCHDOG=1")
+            daemon.terminate()
+            heard += heard_until(systemd, "STOPPING=1")
+            assert daemon.wait(60) == 0
+    assert heard.index("READY=1") < heard.index("STOPPING=1")
+    assert any(line.startswith("STATUS=") for line in heard)
+
+
+def heard_until(systemd: socket.socket, wanted: str) -> list[str]:
+    heard: list[str] = []
+    while wanted not in heard:
+        heard += systemd.recv(4096).decode().splitlines()
+    return heard
