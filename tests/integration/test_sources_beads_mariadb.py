@@ -446,7 +446,7 @@ async def test_a_restart_changes_no_fact(server: MariaDb, tmp_path: Path, export
 
 
 async def check_last_closes(place: Place, export: Export) -> None:
-    """The last close of each closed bead carries the issue's own time and reason."""
+    """The beads whose last word is a close are those that the export has as closed."""
     last = {fact["bead"]: fact for fact in await place.told("bead.closed", "bead.reopened")}
     touched = {row["issue_id"] for row in export.events}
     closed = {issue["id"] for issue in export.issues if issue["status"] == "closed" and issue["id"] in touched}
