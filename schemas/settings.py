@@ -81,6 +81,7 @@ class SweepSettings(Section):
 
     enabled: bool = True
     every_s: Seconds = 300
+    grace_s: Seconds = 120
     quiet_s: Seconds = 900
     look_back_days: float = Field(default=14, gt=0)
 

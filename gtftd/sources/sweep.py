@@ -24,8 +24,6 @@ from gtftd.town.identity import identity_of_path
 log = get_logger("sweep")
 SOURCE = "sweep"
 FIRST_AFTER_S = 5.0
-GRACE_S = 120.0
-"""So long the quicker sources have their chance."""
 _DAY_S = 86_400.0
 
 TmuxSessions = Callable[[], Awaitable[frozenset[str] | None]]
@@ -109,7 +107,7 @@ class Sweep:
         return await asyncio.to_thread(self._scan.scan, town, since)
 
     async def _missed_sessions(self, strays: Mapping[str, Stray]) -> list[Outgoing]:
-        limit = self._around.clock() - GRACE_S
+        limit = self._around.clock() - self._settings.grace_s
         old = [stray for stray in strays.values() if _began(stray) <= limit]
         ids = [stray.session_id for stray in old]
         known = await self._around.database.read(lambda connection: read_known_sessions(connection, ids))
@@ -149,7 +147,7 @@ class Sweep:
         if self._beads is None:
             return []
         after = await self._closes_after()
-        limit = self._around.clock() - GRACE_S
+        limit = self._around.clock() - self._settings.grace_s
         found: list[Outgoing] = []
         for name in await self._beads.databases():
             try:
