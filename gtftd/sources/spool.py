@@ -12,9 +12,9 @@ from pathlib import Path
 
 from gtftd.errors import Invalid, Missing, NoSpace, Retriable
 from gtftd.logs import get_logger
-from gtftd.schemas.event import event_id
+from gtftd.schemas.event import Event, event_id
 from gtftd.schemas.settings import SpoolSettings
-from gtftd.schemas.town import BeadTouched, TownEvent
+from gtftd.schemas.town import BeadTouched
 from gtftd.sources.emitted import decode_emitted
 from gtftd.sources.surroundings import LatestTown, Patience, Surroundings
 from gtftd.sources.waker import Waker
@@ -41,7 +41,7 @@ class _Taken:
     """A file that was read; `row` is its fact as the outbox stores it."""
 
     path: Path
-    event: TownEvent
+    event: Event
     row: tuple[str, str, bytes]
 
 
@@ -141,13 +141,12 @@ class SpoolSource:
     def _read_one(self, path: Path, town: Town) -> _Taken:
         file = parse_spool_file(path)
         if file.kind == "emit":
-            emitted = decode_emitted(file.payload)
-            subject = self._around.outbox.subject(type(emitted.event))
-            return _Taken(path, emitted.event, (emitted.id, subject, emitted.body))
-        event = to_event(file, town)
-        outgoing = Outgoing(event_id(SOURCE, file.name), event, time=event.at)
+            outgoing = decode_emitted(file.payload)
+        else:
+            event = to_event(file, town)
+            outgoing = Outgoing(event_id(SOURCE, file.name), event, time=event.at)
         (row,) = self._around.outbox.rows([outgoing])
-        return _Taken(path, event, row)
+        return _Taken(path, outgoing.event, row)
 
     async def _commit(self, taken: list[_Taken]) -> int:
         """Returns how many facts are new: a kill before the unlink shows files again."""

@@ -10,7 +10,7 @@ ROLES = ("mayor", "deacon", "boot", "dog", "witness", "refinery", "polecat", "cr
 _TOWN_ROLES = ("mayor", "deacon")
 _RIG_ROLES = ("witness", "refinery")
 _NAMED = {"polecats": "polecat", "crew": "crew"}
-_RIG_NAME = re.compile(r"[^-./\\\s]+")
+RIG_NAME = re.compile(r"[^-./\\\s]+")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ def parse_role(value: str) -> Identity | None:
             return Identity("boot")
         case ["deacon", "dogs", name]:
             return Identity("dog", None, name)
-        case [rig, role] if role in _RIG_ROLES and _RIG_NAME.fullmatch(rig):
+        case [rig, role] if role in _RIG_ROLES and RIG_NAME.fullmatch(rig):
             return Identity(role, rig)
-        case [rig, kind, name] if kind in _NAMED and _RIG_NAME.fullmatch(rig):
+        case [rig, kind, name] if kind in _NAMED and RIG_NAME.fullmatch(rig):
             return Identity(_NAMED[kind], rig, name)
         case _:
             return None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gtftd.errors import Invalid, Missing
+from gtftd.town.identity import RIG_NAME
 
 MARKER = Path("mayor") / "town.json"
 
@@ -103,6 +104,8 @@ def load_town(root: Path) -> Town:
     """Read the town's rigs and accounts; a missing list is an empty one, a broken one is Invalid."""
     rigs = []
     for name, entry in _table(root / "mayor" / "rigs.json", "rigs").items():
+        if not RIG_NAME.fullmatch(name):
+            raise Invalid(f"{root / 'mayor' / 'rigs.json'} names a rig {name!r}; gt allows no - . / \\ or blank in it")
         beads = entry.get("beads")
         prefix = beads.get("prefix") if isinstance(beads, dict) else None
         rigs.append(Rig(name=name, path=root / name, prefix=str(prefix or name).rstrip("-")))
