@@ -27,9 +27,7 @@ def sample(folder: Dir) -> None:
 @app.command("play")
 def play(
     folder: Dir,
-    speed: Annotated[
-        float, typer.Option("--speed", min=0, help="Town seconds in one real second; 0: no waiting.")
-    ] = 60.0,
+    speed: Annotated[float, typer.Option("--speed", min=1, help="Its seconds in one of ours.")] = 600.0,
     loop: Annotated[bool, typer.Option("--loop", help="Day after day, until Ctrl-C.")] = False,
 ) -> None:
     """Live a day of the sample town in DIR."""
