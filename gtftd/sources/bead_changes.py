@@ -31,7 +31,6 @@ class KnownBead:
 
     closed: bool
     episode: int = 1
-    reason: str = ""
     inferred_at: float | None = None
 
 
@@ -153,7 +152,7 @@ class _Story:
         elif known.inferred_at is not None and row.at.timestamp() <= known.inferred_at + 1:
             self.known = replace(known, inferred_at=None)
         else:
-            self.known = replace(known, reason=reason, inferred_at=None)
+            self.known = replace(known, inferred_at=None)
             self._add(row.at, self._update(row.at, ("close_reason",), reason), row.key, "bead.updated")
 
     def _plain(self, row: Change) -> None:
@@ -162,7 +161,7 @@ class _Story:
 
     def _say_closed(self, at: datetime, reason: str, by: str | None, assignee: str | None, *, when: datetime) -> None:
         known = self.known or KnownBead(closed=False)
-        self.known = KnownBead(True, known.episode, reason)
+        self.known = KnownBead(True, known.episode)
         holder = (self.issue.assignee if self.issue else None) or assignee
         event = BeadClosed(
             at=at,
@@ -211,7 +210,7 @@ class _Story:
         if issue is None or not self.settled:
             return
         if self.known is None:
-            self.known = KnownBead(issue.closed, reason=issue.reason if issue.closed else "")
+            self.known = KnownBead(issue.closed)
         if self.known.closed == issue.closed:
             return
         at = (issue.closed_at if issue.closed else None) or issue.updated_at or now

@@ -54,12 +54,12 @@ def told_of(connection: sqlite3.Connection, database: str, keys: Sequence[str]) 
 
 
 def load_states(connection: sqlite3.Connection, database: str, beads: Iterable[str]) -> dict[str, KnownBead]:
-    sql = "SELECT closed, episode, reason, inferred_at FROM bead_states WHERE database = ? AND bead = ?"
+    sql = "SELECT closed, episode, inferred_at FROM bead_states WHERE database = ? AND bead = ?"
     found: dict[str, KnownBead] = {}
     for bead in beads:
         row = connection.execute(sql, (database, bead)).fetchone()
         if row is not None:
-            found[bead] = KnownBead(bool(row[0]), row[1], row[2], row[3])
+            found[bead] = KnownBead(bool(row[0]), row[1], row[2])
     return found
 
 
@@ -79,12 +79,8 @@ def remember(
     if water is not None:
         forget_told(connection, name, _seconds(water) - TOLD_KEPT_S)
     connection.executemany(
-        "INSERT OR REPLACE INTO bead_states (database, bead, closed, episode, reason, inferred_at) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (database, bead, known.closed, known.episode, known.reason, known.inferred_at)
-            for bead, known in states.items()
-        ],
+        "INSERT OR REPLACE INTO bead_states (database, bead, closed, episode, inferred_at) VALUES (?, ?, ?, ?, ?)",
+        [(database, bead, known.closed, known.episode, known.inferred_at) for bead, known in states.items()],
     )
 
 

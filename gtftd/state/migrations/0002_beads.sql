@@ -4,7 +4,6 @@ CREATE TABLE bead_states (
     bead        TEXT NOT NULL,
     closed      INTEGER NOT NULL,
     episode     INTEGER NOT NULL,
-    reason      TEXT NOT NULL DEFAULT '',
     -- Unix seconds of a change that no row told: the row that brings it later is not news.
     inferred_at REAL,
     PRIMARY KEY (database, bead)
