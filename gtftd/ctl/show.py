@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-GOOD, BAD, CALM, DIM = "green", "red", "cyan", "bright_black"
+GOOD, BAD, CALM, DIM = "green", "red", "cyan", "dim"
 STATES = {"ok": GOOD, "running": GOOD, "paused": "yellow", "draining": "yellow", "starting": CALM}
 _PIPE_WIDTH = 240
 
