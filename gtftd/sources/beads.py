@@ -150,7 +150,7 @@ class BeadsPoller:
             self._fail(f"dolt:{name}", "dolt.unreachable", patience, error)
         except (NoSpace, Busy) as error:
             self._state_failed = True
-            condition = "state.no_space" if isinstance(error, NoSpace) else "state.busy"
+            condition = "disk.full" if isinstance(error, NoSpace) else "state.busy"
             self._fail("state", condition, patience, error)
         else:
             patience.succeeded()

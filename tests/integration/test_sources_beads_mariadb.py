@@ -174,7 +174,7 @@ async def test_a_failing_outbox_loses_and_doubles_nothing(server: MariaDb, place
     await place.poller().poll()
     beads.close_bead("hq-a", "done", at=AT)
     await place.poller(FullOutbox(place.database, prefix="gtftd", source="test")).poll()
-    assert (await place.facts(), place.condition("state")) == ([], "state.no_space")
+    assert (await place.facts(), place.condition("state")) == ([], "disk.full")
     await place.poller().poll()
     assert [fact["bead"] for fact in await place.told("bead.closed")] == ["hq-a"]
 
