@@ -7,9 +7,8 @@ import contextlib
 import random
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import nats.errors
@@ -18,10 +17,12 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
+from gtftd.bus.acknowledger import Acknowledger
 from gtftd.bus.connection import Bus
 from gtftd.bus.contract import Reaction, Returned
 from gtftd.bus.pull import Pull
-from gtftd.errors import GtftdError, Invalid, NonRetriable, NoSpace, Retriable
+from gtftd.bus.tally import Counters, Tally
+from gtftd.errors import GtftdError, Invalid, NoSpace, Retriable
 from gtftd.health import Health
 from gtftd.logs import get_logger
 from gtftd.metrics import Activity, Metrics
@@ -29,7 +30,7 @@ from gtftd.schemas.catalog import decode
 from gtftd.schemas.event import Envelope, Event, event_id
 from gtftd.schemas.operations import ReactionParked
 from gtftd.state.crash import crash_point
-from gtftd.state.ledger import Answer, Claim, Failure, Ledger
+from gtftd.state.ledger import Answer, Claim, Done, Failure, Ledger
 from gtftd.state.outbox import Outbox, Outgoing
 
 log = get_logger("bus")
@@ -38,26 +39,6 @@ STATE_RETRY = timedelta(seconds=2)
 BUSY_AGAIN = timedelta(seconds=5)
 Hold = Callable[[Event], timedelta | None]
 """Says how long an event must wait (e-stop of its rig), or None."""
-
-
-@dataclass
-class Tally:
-    """What one reaction has done since the daemon started."""
-
-    done: int = 0
-    repeated: int = 0
-    retried: int = 0
-    parked: int = 0
-    running: int = 0
-    last_done_at: float | None = None
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=1024))
-
-    def quantile_ms(self, share: float) -> float | None:
-        """Of the last 1,024 reactions, in milliseconds."""
-        if not self.seconds:
-            return None
-        ordered = sorted(self.seconds)
-        return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1000, 2)
 
 
 @dataclass(frozen=True)
@@ -74,7 +55,7 @@ class Workplace:
     on_error: Callable[[GtftdError], None] = lambda _error: None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Delivery:
     """A message that parsed, and its place in the ledger."""
 
@@ -83,6 +64,25 @@ class Delivery:
     event: Event
     claim: Claim
     received_at: float
+
+    def context(self, attempt: int) -> dict[str, str | int | None]:
+        """What every log line of this reaction carries."""
+        return {
+            "reaction": self.claim.reaction,
+            "key": self.claim.key,
+            "event_id": self.envelope.id,
+            "cause_id": self.envelope.causeid,
+            "attempt": attempt,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Reacted:
+    """A delivery whose handler has returned; `done` waits to be committed."""
+
+    delivery: Delivery
+    attempt: int
+    done: Done
 
 
 class Consumer:
@@ -95,8 +95,15 @@ class Consumer:
         self.open.set()
         self._services = services
         self._place = place
-        self._running: set[asyncio.Task[None]] = set()
-        self._freed = asyncio.Event()
+        self._counters = Counters(reaction.name, self.tally, place.metrics, place.activity)
+        self._acknowledger = Acknowledger(place.bus)
+        self._timeout_s = reaction.timeout.total_seconds()
+        self._log = log.bind()
+        """Bound once: to bind for every line is most of what a line costs."""
+        self._in_hand: set[Delivery] = set()
+        """From the claim until the server has the acknowledgement."""
+        self._reacted: list[Reacted] = []
+        self._some_in_hand, self._some_reacted, self._freed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @property
     def stream(self) -> str:
@@ -139,6 +146,8 @@ class Consumer:
         pull = Pull(self._place.bus, self.stream, self.reaction.name)
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._finish(group), name=f"{self.reaction.name}:finish")
+                group.create_task(self._keep_alive(), name=f"{self.reaction.name}:keep_alive")
                 while True:
                     await self.open.wait()
                     free = await self._wait_for_room()
@@ -147,17 +156,19 @@ class Consumer:
         finally:
             with contextlib.suppress(nats.errors.Error):
                 await pull.close()
+                await self._acknowledger.close()
 
     async def idle(self) -> None:
         """Until nothing of this reaction runs."""
-        while self._running:
-            await asyncio.wait(set(self._running))
-
-    async def _wait_for_room(self) -> int:
-        while len(self._running) >= self.reaction.concurrency:
+        while self._in_hand:
             self._freed.clear()
             await self._freed.wait()
-        return self.reaction.concurrency - len(self._running)
+
+    async def _wait_for_room(self) -> int:
+        while len(self._in_hand) >= self.reaction.concurrency:
+            self._freed.clear()
+            await self._freed.wait()
+        return self.reaction.concurrency - len(self._in_hand)
 
     async def _take(self, messages: list[Msg], group: asyncio.TaskGroup) -> None:
         """Parse, claim in one transaction, and start what may run."""
@@ -172,13 +183,28 @@ class Consumer:
                 await _nak(delivery.message, STATE_RETRY)
             return
         crash_point("consumer.begun")
+        repeated = []
         for delivery, answer in zip(deliveries, answers, strict=True):
-            task = group.create_task(self._answer(delivery, answer), name=f"{self.reaction.name}")
-            self._running.add(task)
-            task.add_done_callback(self._free)
+            match answer.verdict:
+                case "run":
+                    self._start(delivery, answer, group)
+                case "busy":
+                    await _nak(delivery.message, BUSY_AGAIN)
+                case "done" | "parked":
+                    self._counters.repeated()
+                    repeated.append(delivery.message)
+        if repeated:
+            group.create_task(self._acknowledge(repeated))
 
-    def _free(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _start(self, delivery: Delivery, answer: Answer, group: asyncio.TaskGroup) -> None:
+        self._in_hand.add(delivery)
+        self._some_in_hand.set()
+        self.tally.running += 1
+        group.create_task(self._react(delivery, answer.attempt), name=self.reaction.name)
+
+    def _let_go(self, delivery: Delivery) -> None:
+        self._in_hand.discard(delivery)
+        self.tally.running -= 1
         self._freed.set()
 
     async def _open_message(self, message: Msg) -> Delivery | None:
@@ -201,52 +227,74 @@ class Consumer:
             return None
         return Delivery(message, envelope, event, Claim(self.reaction.name, key, envelope.id), received_at)
 
-    async def _answer(self, delivery: Delivery, answer: Answer) -> None:
-        match answer.verdict:
-            case "run":
-                await self._react(delivery, answer.attempt)
-            case "busy":
-                await _nak(delivery.message, BUSY_AGAIN)
-            case "done" | "parked":
-                self.tally.repeated += 1
-                self._count("repeated")
-                await self._acknowledge(delivery.message)
-
     async def _react(self, delivery: Delivery, attempt: int) -> None:
-        self.tally.running += 1
-        structlog.contextvars.bind_contextvars(
-            reaction=self.reaction.name,
-            key=delivery.claim.key,
-            event_id=delivery.envelope.id,
-            cause_id=delivery.envelope.causeid,
-            attempt=attempt,
-        )
-        keep_alive = asyncio.create_task(_in_progress(delivery.message))
+        """Run the handler. What it returned waits for `_finish`; a failure is dealt with here."""
+        structlog.contextvars.bind_contextvars(**delivery.context(attempt))
         try:
-            await self._attempt(delivery, attempt)
-        finally:
-            keep_alive.cancel()
-            self.tally.running -= 1
-
-    async def _attempt(self, delivery: Delivery, attempt: int) -> None:
-        """The one place where a failure becomes a decision."""
-        try:
-            async with asyncio.timeout(self.reaction.timeout.total_seconds()):
+            async with asyncio.timeout(self._timeout_s):
                 returned = await self.reaction.function(delivery.event, **self._services)
             crash_point("consumer.reacted")
-            outgoing = self._outgoing(delivery, returned)
-            await self._place.ledger.commit(delivery.claim, self._place.outbox.rows(outgoing))
-        except NoSpace as error:
-            self._state_failed(error)
-            await self._give_back(delivery, STATE_RETRY)
-        except (Retriable, TimeoutError) as error:
-            await self._retry(delivery, attempt, error)
-        except NonRetriable as error:
-            await self._park(delivery, attempt, error)
+            rows = self._place.outbox.rows(self._outgoing(delivery, returned))
         except Exception as error:  # a bug of the handler must not stop the others
-            await self._park(delivery, attempt, error)
+            await self._failed(delivery, attempt, error)
         else:
-            await self._done(delivery, attempt, len(outgoing))
+            self._reacted.append(Reacted(delivery, attempt, Done(delivery.claim, rows)))
+            self._some_reacted.set()
+
+    async def _failed(self, delivery: Delivery, attempt: int, error: Exception) -> None:
+        """The one place where a failure becomes a decision."""
+        try:
+            match error:
+                case NoSpace():
+                    self._state_failed(error)
+                    await self._give_back(delivery, STATE_RETRY)
+                case Retriable() | TimeoutError():
+                    await self._retry(delivery, attempt, error)
+                case _:
+                    await self._park(delivery, attempt, error)
+        finally:
+            self._let_go(delivery)
+
+    async def _finish(self, group: asyncio.TaskGroup) -> None:
+        """Commit together what has returned since the last commit, then acknowledge it beside the next."""
+        while True:
+            await self._some_reacted.wait()
+            self._some_reacted.clear()
+            batch, self._reacted = self._reacted, []
+            committed = await self._commit(batch)
+            if committed:
+                group.create_task(self._conclude(committed), name=f"{self.reaction.name}:conclude")
+
+    async def _commit(self, batch: list[Reacted]) -> list[Reacted]:
+        """Those that are committed. When a batch fails each is tried alone, so that a failure is its own."""
+        try:
+            await self._place.ledger.commit([reacted.done for reacted in batch])
+            return batch
+        except Exception as error:  # decided in `_failed`, like those of the handler
+            if len(batch) > 1:
+                return [committed for reacted in batch for committed in await self._commit([reacted])]
+            [reacted] = batch
+            with structlog.contextvars.bound_contextvars(**reacted.delivery.context(reacted.attempt)):
+                await self._failed(reacted.delivery, reacted.attempt, error)
+            return []
+
+    async def _conclude(self, batch: list[Reacted]) -> None:
+        crash_point("consumer.committed")
+        if any(reacted.done.rows for reacted in batch):
+            self._place.outbox.filled.set()
+        await self._acknowledge([reacted.delivery.message for reacted in batch])
+        ended_at = time.monotonic()
+        for reacted in batch:
+            self._note_done(reacted, ended_at - reacted.delivery.received_at)
+            self._let_go(reacted.delivery)
+
+    def _note_done(self, reacted: Reacted, duration_s: float) -> None:
+        """The canonical line of a reaction."""
+        delivery = reacted.delivery
+        self._counters.done(delivery.claim.key, duration_s)
+        facts = len(reacted.done.rows)
+        context = delivery.context(reacted.attempt)
+        self._log.info("reaction.done", duration_s=round(duration_s, 6), facts=facts, **context)
 
     def _outgoing(self, delivery: Delivery, returned: Returned) -> list[Outgoing]:
         """The same reaction makes the same ids, so a repeated run publishes nothing twice."""
@@ -257,36 +305,13 @@ class Consumer:
             for index, event in enumerate(events)
         ]
 
-    async def _done(self, delivery: Delivery, attempt: int, facts: int) -> None:
-        crash_point("consumer.committed")
-        if facts:
-            self._place.outbox.filled.set()
-        await self._acknowledge(delivery.message)
-        seconds = time.monotonic() - delivery.received_at
-        tally = self.tally
-        tally.done += 1
-        tally.last_done_at = time.time()
-        tally.seconds.append(seconds)
-        self._count("done")
-        self._place.metrics.reaction_seconds.labels(reaction=self.reaction.name).observe(seconds)
-        log.info("reaction.done", duration_s=round(seconds, 6), facts=facts, attempt=attempt)
-        self._place.activity.note(
-            "reaction",
-            self.reaction.name,
-            key=delivery.claim.key,
-            result="done",
-            duration_s=round(seconds, 4),
-        )
-
     async def _retry(self, delivery: Delivery, attempt: int, error: Retriable | TimeoutError) -> None:
         if attempt >= self.reaction.retry.attempts:
             await self._park(delivery, attempt, error)
             return
         wait = self._delay(attempt, error)
-        self.tally.retried += 1
-        self._count("retried")
+        self._counters.retried(delivery.claim.key)
         log.warning("reaction.retried", error=_said(error), again_in_s=round(wait.total_seconds(), 3))
-        self._place.activity.note("reaction", self.reaction.name, key=delivery.claim.key, result="retried")
         await self._give_back(delivery, wait, counted=True)
 
     def _delay(self, attempt: int, error: Retriable | TimeoutError) -> timedelta:
@@ -324,32 +349,29 @@ class Consumer:
             await _nak(message, STATE_RETRY)
             return
         self._place.outbox.filled.set()
-        self.tally.parked += 1
-        self._count("parked")
+        self._counters.parked(claim.key)
         log.error("reaction.parked", parked_key=claim.key, error=said, attempts=attempts)
-        self._place.activity.note("reaction", self.reaction.name, key=claim.key, result="parked")
-        await self._acknowledge(message)
+        await self._acknowledge([message])
 
-    async def _acknowledge(self, message: Msg) -> None:
-        """Wait for the server's word (double ack). If it does not come, the ledger turns the message down."""
+    async def _acknowledge(self, messages: list[Msg]) -> None:
+        """Wait for the server's word (double ack). If it does not come, the ledger turns the messages down."""
         crash_point("consumer.acknowledging")
-        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
-            await message.ack_sync(timeout=ACK_WAIT_S / 3)
+        await self._acknowledger.acknowledge(messages, ACK_WAIT_S / 3)
+
+    async def _keep_alive(self) -> None:
+        """Tell the server that we are still at it, every third of its patience."""
+        while True:
+            await self._some_in_hand.wait()
+            await asyncio.sleep(ACK_WAIT_S / 3)
+            for delivery in list(self._in_hand):
+                with contextlib.suppress(nats.errors.Error, OSError):
+                    await delivery.message.in_progress()
+            if not self._in_hand:
+                self._some_in_hand.clear()
 
     def _state_failed(self, error: GtftdError) -> None:
         self._place.on_error(error)
         log.warning("reaction.waiting", error=str(error))
-
-    def _count(self, result: str) -> None:
-        self._place.metrics.reactions.labels(reaction=self.reaction.name, result=result).inc()
-
-
-async def _in_progress(message: Msg) -> None:
-    """Tell the server that we are still at it, every third of its patience."""
-    while True:
-        await asyncio.sleep(ACK_WAIT_S / 3)
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await message.in_progress()
 
 
 async def _nak(message: Msg, wait: timedelta) -> None:

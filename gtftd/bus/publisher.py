@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import nats.errors
 from nats.js.api import PubAck
@@ -79,8 +80,9 @@ class Publisher:
         """Until every acknowledgement is there, the connection is lost, or it takes too long."""
         lost = asyncio.ensure_future(self._bus.lost.wait())
         everything = asyncio.gather(*waiting, return_exceptions=True)
+        either: list[asyncio.Future[Any]] = [lost, everything]
         try:
-            await asyncio.wait([lost, everything], timeout=ACK_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=ACK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             lost.cancel()
             everything.cancel()

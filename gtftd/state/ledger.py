@@ -33,6 +33,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Done:
+    """A reaction that has run, and the facts that it returned, encoded for the outbox."""
+
+    claim: Claim
+    rows: Sequence[EncodedRow] = ()
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a reaction was parked, with the bytes that it failed on."""
 
@@ -42,6 +50,10 @@ class Failure:
     attempts: int
     error: str
     traceback: str = ""
+
+
+_FIRST = Answer("run", 1)
+_SET_STATE = "UPDATE reactions SET state = ?, updated_at = ? WHERE reaction = ? AND key = ?"
 
 
 class Ledger:
@@ -58,18 +70,18 @@ class Ledger:
         return await self._database.write(lambda connection: [self._begin(connection, claim, now) for claim in claims])
 
     def _begin(self, connection: sqlite3.Connection, claim: Claim, now: float) -> Answer:
-        row = connection.execute(
+        taken = connection.execute(
+            "INSERT INTO reactions (reaction, key, state, attempts, boot_id, event_id, updated_at)"
+            " VALUES (?, ?, 'running', 1, ?, ?, ?) ON CONFLICT (reaction, key) DO NOTHING",
+            (claim.reaction, claim.key, self._boot_id, claim.event_id, now),
+        )
+        return _FIRST if taken.rowcount else self._begin_again(connection, claim, now)
+
+    def _begin_again(self, connection: sqlite3.Connection, claim: Claim, now: float) -> Answer:
+        state, attempts, boot_id = connection.execute(
             "SELECT state, attempts, boot_id FROM reactions WHERE reaction = ? AND key = ?",
             (claim.reaction, claim.key),
         ).fetchone()
-        if row is None:
-            connection.execute(
-                "INSERT INTO reactions (reaction, key, state, attempts, boot_id, event_id, updated_at)"
-                " VALUES (?, ?, 'running', 1, ?, ?, ?)",
-                (claim.reaction, claim.key, self._boot_id, claim.event_id, now),
-            )
-            return Answer("run", 1)
-        state, attempts, boot_id = row
         if state in {"done", "parked"}:
             return Answer(state)
         if state == "running" and boot_id == self._boot_id:
@@ -81,12 +93,13 @@ class Ledger:
         )
         return Answer("run", attempts + 1)
 
-    async def commit(self, claim: Claim, rows: Sequence[EncodedRow]) -> None:
-        """Done, and what it returned is on its way: one transaction."""
+    async def commit(self, done: Sequence[Done]) -> None:
+        """Done, and what they returned is on its way: one transaction for all of them."""
         now = self._clock()
 
         def work(connection: sqlite3.Connection) -> None:
-            _set_state(connection, claim, "done", now)
+            connection.executemany(_SET_STATE, [("done", now, item.claim.reaction, item.claim.key) for item in done])
+            rows = [row for item in done for row in item.rows]
             if rows:
                 insert_rows(connection, rows)
 
@@ -148,7 +161,4 @@ class Ledger:
 
 
 def _set_state(connection: sqlite3.Connection, claim: Claim, state: str, now: float) -> None:
-    connection.execute(
-        "UPDATE reactions SET state = ?, updated_at = ? WHERE reaction = ? AND key = ?",
-        (state, now, claim.reaction, claim.key),
-    )
+    connection.execute(_SET_STATE, (state, now, claim.reaction, claim.key))
