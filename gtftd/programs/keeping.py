@@ -10,6 +10,7 @@ from gtftd.control.notify import WATCHDOG, notify, status, watchdog_interval_s
 from gtftd.errors import GtftdError
 from gtftd.logs import get_logger
 from gtftd.programs.parts import Parts
+from gtftd.town import hooks
 
 log = get_logger("daemon")
 BEAT_S = 1.0
@@ -54,6 +55,7 @@ async def _slowly(parts: Parts) -> None:
     try:
         _look_at_disk(parts)
         _look_at_rigs(parts)
+        await asyncio.to_thread(_look_at_hooks, parts)
         parts.metrics.outbox.set(await parts.outbox.size())
         parts.metrics.parked.set(await parts.parking.count())
         for condition in parts.health.board():
@@ -82,6 +84,22 @@ def _look_at_rigs(parts: Parts) -> None:
         else:
             detail = f"mayor/rigs.json names {rig.name}, but there is no {rig.path}"
             parts.health.degraded(f"rig:{rig.name}", "rig.missing", detail)
+
+
+def _look_at_hooks(parts: Parts) -> None:
+    """Hooks that were installed should still be there; a town without them is its owner's choice."""
+    if not hooks.script_path(parts.state_dir).exists():
+        parts.health.off("hooks", "not installed; `gtftctl hooks install` lets sessions and closes be known at once")
+        return
+    broken = [found for found in hooks.verify(parts.town.read(), parts.state_dir) if not found.ok]
+    if broken:
+        first = broken[0]
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        parts.health.degraded(
+            "hooks", "hooks.missing", f"{first.path}: {first.detail}{more}; see `gtftctl hooks verify`"
+        )
+    else:
+        parts.health.ok("hooks")
 
 
 async def _purge(parts: Parts) -> None:
