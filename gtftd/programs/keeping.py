@@ -106,6 +106,6 @@ async def _purge(parts: Parts) -> None:
     try:
         before = time.time() - parts.settings.state.keep_done_days * _DAY_S
         while await parts.ledger.purge(before):
-            await asyncio.sleep(0)
+            pass
     except GtftdError as error:
         log.warning("housekeeping.failed", error=str(error))
