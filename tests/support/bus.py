@@ -44,15 +44,23 @@ def reaction(
 class Place:
     """A running bus; `start` begins the consumers, leaving the context ends everything."""
 
-    def __init__(self, folder: Path, reactions: list[Reaction], *, boot_id: str = "boot-1") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        reactions: list[Reaction],
+        *,
+        boot_id: str = "boot-1",
+        settings: BusSettings | None = None,
+    ) -> None:
+        settings = settings or BusSettings()
         self.database = Database.open(folder / "state.db")
         self.health = Health()
         self.metrics = Metrics()
         self.activity = Activity()
         self.outbox = Outbox(self.database, prefix="gtftd", source="test")
         self.ledger = Ledger(self.database, boot_id)
-        self.server = EmbeddedServer(folder / "bus", BusSettings(), "test")
-        self.bus = Bus(BusSettings(), self.server, self.health)
+        self.server = EmbeddedServer(folder / "bus", settings, "test")
+        self.bus = Bus(settings, None if settings.url else self.server, self.health)
         self.bus.listeners.add(self.outbox.filled.set)
         self.hold: Callable[[Event], timedelta | None] = lambda _event: None
         self.workplace = Workplace(
