@@ -59,12 +59,16 @@ class Bus:
 
     @property
     def client(self) -> Client:
-        assert self._client is not None, "the bus was used before it was ready"
+        """Raises ConnectionClosedError while there is none: it may be lost at any await."""
+        if self._client is None:
+            raise nats.errors.ConnectionClosedError
         return self._client
 
     @property
     def js(self) -> JetStreamContext:
-        assert self._js is not None, "the bus was used before it was ready"
+        """Raises ConnectionClosedError while there is none."""
+        if self._js is None:
+            raise nats.errors.ConnectionClosedError
         return self._js
 
     def stream(self, origin: str) -> str:
@@ -194,7 +198,9 @@ class Bus:
             self._broken(f"the connection to {self._url} is lost")
 
     async def _on_reconnect(self) -> None:
-        self._usable()
+        """Not for a client that was given up: it may find the server that we started for the next one."""
+        if self._client is not None and self._client.is_connected:
+            self._usable()
 
 
 async def _on_error(error: Exception) -> None:

@@ -66,7 +66,7 @@ class EmbeddedServer:
 
     async def start(self) -> Credentials:
         """Start, and return how to connect. Raises NotReady when the server does not come up."""
-        self._end_orphan()
+        await self._end_orphans()
         try:
             port = await self._spawn(self._port or -1)
         except NotReady:
@@ -109,11 +109,6 @@ class EmbeddedServer:
         except TimeoutError:
             process.kill()
             await process.wait()
-        self._pid_file.unlink(missing_ok=True)
-
-    @property
-    def _pid_file(self) -> Path:
-        return self._folder / "server.pid"
 
     @property
     def _config_file(self) -> Path:
@@ -134,7 +129,6 @@ class EmbeddedServer:
                 stderr=output,
                 start_new_session=True,
             )
-        self._pid_file.write_text(str(self._process.pid))
         return await self._ready_port(ports)
 
     async def _ready_port(self, ports: Path) -> int:
@@ -203,21 +197,42 @@ authorization {{
             return int((self._folder / "port").read_text())
         return 0
 
-    def _end_orphan(self) -> None:
-        """End the server of a daemon that was killed: two servers on one store would corrupt it.
+    async def _end_orphans(self) -> None:
+        """End servers of daemons that were killed, or of ours that did not answer: two on one store would corrupt it.
 
-        Only the process that the pid file names, and only if it runs with our configuration.
+        A pid file would miss one whose daemon died before writing it, so the command line decides:
+        only our own processes that were started exactly as `_spawn` does, with our configuration.
         """
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(self._pid_file.read_text())
-            if self._process is not None and self._process.pid == pid and self._process.returncode is not None:
-                return
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if os.fsencode(self._config_file) not in command:
-                return
+        command = [b"-c", os.fsencode(self._config_file), b""]
+        orphans = [pid for pid in _own_processes() if _command_line(pid)[1:] == command]
+        for pid in orphans:
             log.warning("server.orphan_ended", pid=pid)
-            os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + STOP_S
-            while time.monotonic() < deadline and Path(f"/proc/{pid}/cmdline").read_bytes():
-                time.sleep(0.01)
-            os.kill(pid, signal.SIGKILL)
+            _send(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        while any(_command_line(pid)[1:] == command for pid in orphans):
+            if time.monotonic() > deadline:
+                for pid in orphans:
+                    _send(pid, signal.SIGKILL)
+            await asyncio.sleep(0.01)
+
+
+def _own_processes() -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and entry.stat().st_uid == os.geteuid():
+                found.append(int(entry.name))
+    return found
+
+
+def _command_line(pid: int) -> list[bytes]:
+    """Empty for a process that is gone; one empty word for one that waits to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

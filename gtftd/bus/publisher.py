@@ -64,9 +64,9 @@ class Publisher:
 
     async def _publish(self, rows: Sequence[Row]) -> list[Row]:
         """Rows acknowledged, a prefix of `rows`: what follows a failure is sent again, in order."""
-        js = self._bus.js
         waiting = []
         try:
+            js = self._bus.js
             for row in rows:
                 future = await js.publish_async(row.subject, row.body, headers={"Nats-Msg-Id": row.id})
                 waiting.append(future)

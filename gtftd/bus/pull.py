@@ -6,14 +6,18 @@ import asyncio
 import json
 import time
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from gtftd.bus.connection import Bus
+from gtftd.logs import get_logger
 
+log = get_logger("bus")
 EXPIRES_S = 30.0
 GRACE_S = 5.0
+ASK_AGAIN_S = 0.1
 
 
 class Pull:
@@ -37,7 +41,13 @@ class Pull:
     async def receive(self, want: int) -> list[Msg]:
         """At least one message, at most about `want`; waits for ever. Cancel to end."""
         while True:
-            await self._ask(want)
+            try:
+                await self._ask(want)
+            except (nats.errors.Error, OSError) as error:
+                log.debug("pull.waiting", error=type(error).__name__)
+                self._generation = -1
+                await asyncio.sleep(ASK_AGAIN_S)
+                continue
             messages = await self._take()
             if messages:
                 return messages
@@ -79,9 +89,9 @@ class Pull:
     async def _resubscribe(self) -> None:
         self._generation = self._bus.generation
         self._asked = 0
-        if self._client is self._bus.client:
+        if self._client is self._bus.client and self._subscription is not None:
             return  # the client has subscribed again by itself
-        self._client = self._bus.client
+        self._client, self._subscription = self._bus.client, None
         self._inbox = self._client.new_inbox()
         self._subscription = await self._client.subscribe(self._inbox, cb=self._queue.put)
 
