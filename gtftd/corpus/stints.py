@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Literal
 
 from gtftd.corpus.evidence import Change, Close, Session
@@ -39,24 +38,44 @@ def find_stints(changes: Sequence[Change], closes: Sequence[Close]) -> list[Stin
     stints: list[Stint] = []
     beads = {change.bead for change in changes} | {close.bead for close in closes}
     for bead in sorted(beads):
-        own_changes = [change for change in changes if change.bead == bead]
+        own_changes = _told_once([change for change in changes if change.bead == bead])
         own_closes = sorted((close for close in closes if close.bead == bead), key=lambda close: close.episode)
         stints.extend(_of_bead(bead, own_changes, own_closes))
     return stints
 
 
+def _told_once(changes: Sequence[Change]) -> list[Change]:
+    """Without second reports of an assignment: feed and beads round its time differently.
+
+    A short stint may end within that second, so the second report may look as if it came after the end.
+    """
+    kept: list[Change] = []
+    latest: dict[str, datetime] = {}
+    for change in sorted(changes, key=lambda change: change.at):
+        if change.change == "assigned":
+            before, latest[change.actor] = latest.get(change.actor), change.at
+            if before is not None and change.at - before <= TICK:
+                continue
+        kept.append(change)
+    return kept
+
+
 def _of_bead(bead: str, changes: list[Change], closes: list[Close]) -> Iterable[Stint]:
-    by_episode = sorted(changes, key=lambda change: (_episode(change, closes), *_order(change)))
-    parts = {number: list(part) for number, part in groupby(by_episode, lambda change: _episode(change, closes))}
+    parts: dict[int, list[Change]] = {}
+    given_at: datetime | None = None
+    for change in sorted(changes, key=_order):
+        if change.change == "assigned" or given_at is None:
+            given_at = change.at
+        parts.setdefault(_episode(given_at, closes), []).append(change)  # letting go may come after the close
     for episode in sorted({*parts, *(close.episode for close in closes)}):
         close = next((found for found in closes if found.episode == episode), None)
         yield from _of_episode(bead, episode, parts.get(episode, []), close)
 
 
-def _episode(change: Change, closes: list[Close]) -> int:
-    """Work given after a close belongs to the next episode; letting go may come a little late."""
-    late = TICK if change.change == "assigned" else timedelta(minutes=5)
-    return next((close.episode for close in closes if change.at < close.closed_at + late), 1 + len(closes))
+def _episode(at: datetime, closes: list[Close]) -> int:
+    """Work given after a close belongs to the next episode."""
+    later = 1 + max((close.episode for close in closes), default=0)
+    return next((close.episode for close in closes if at < close.closed_at + TICK), later)
 
 
 def _order(change: Change) -> tuple[datetime, bool, str]:
@@ -98,13 +117,13 @@ def _how(change: str) -> How:
 
 
 def stints_of_session(session: Session, stints: Sequence[Stint]) -> list[Stint]:
-    """Those of the session's agent that overlap it in time."""
+    """Those of the session's agent that overlap it in time. A session that fell quiet may have gone on."""
     return [stint for stint in stints if stint.actor == session.actor and _overlap(session, stint)]
 
 
 def _overlap(session: Session, stint: Stint) -> bool:
-    started, ended = session.started_at, session.ended_at
-    begin, end = stint.assigned_at, stint.ended_at
+    started, ended = session.started_at, None if session.end_reason == "quiet" else session.ended_at
+    begin, end = stint.assigned_at or stint.ended_at, stint.ended_at
     if started is not None and end is not None and started > end + TICK:
         return False
     return not (ended is not None and begin is not None and ended + TICK < begin)
