@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from gtftd.bus import Retry, on
 from gtftd.corpus import Collector, Evidence
-from gtftd.schemas.event import Event
 from gtftd.schemas.town import SessionEnded
 
 
@@ -17,10 +16,6 @@ from gtftd.schemas.town import SessionEnded
     concurrency=2,
     timeout=timedelta(minutes=5),
 )
-async def collect_ended_session(event: SessionEnded, evidence: Evidence, collector: Collector) -> list[Event]:
+async def collect_ended_session(event: SessionEnded, evidence: Evidence, collector: Collector) -> None:
     """Ends are kept by what they say, entries by session and content: a second run finds them there."""
-    sessions = await evidence.add_end(event)
-    facts: list[Event] = []
-    for session_id in sessions:
-        facts += await collector.of_session(session_id)
-    return facts
+    await collector.of_sessions(await evidence.add_end(event))

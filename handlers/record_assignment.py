@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from gtftd.bus import on
 from gtftd.corpus import Collector, Evidence
-from gtftd.schemas.event import Event
 from gtftd.schemas.town import BeadAssigned
 
 
 @on(BeadAssigned, key=lambda event: f"{event.bead}>{event.actor}@{event.at.isoformat()}/{event.seen_by}", concurrency=4)
-async def record_assignment(event: BeadAssigned, evidence: Evidence, collector: Collector) -> list[Event]:
+async def record_assignment(event: BeadAssigned, evidence: Evidence, collector: Collector) -> None:
     """The row says who, what and when, so a second one is the same; late evidence moves cuts already made."""
     await evidence.add_change(event)
-    return await collector.of_late_evidence(event.bead, event.actor, event.at)
+    await collector.of_bead(event.bead)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from gtftd.bus import on
 from gtftd.corpus import Collector, Evidence
-from gtftd.schemas.event import Event
 from gtftd.schemas.town import BeadReleased
 
 
 @on(BeadReleased, key=lambda event: f"{event.bead}<{event.actor}@{event.at.isoformat()}/{event.how}", concurrency=4)
-async def record_release(event: BeadReleased, evidence: Evidence, collector: Collector) -> list[Event]:
+async def record_release(event: BeadReleased, evidence: Evidence, collector: Collector) -> None:
     """The row says who, what, when and how, so a second one is the same; late evidence moves cuts already made."""
     await evidence.add_change(event)
-    return await collector.of_late_evidence(event.bead, event.actor, event.at)
+    await collector.of_bead(event.bead)

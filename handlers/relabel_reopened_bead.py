@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from gtftd.bus import Retry, on
 from gtftd.corpus import Collector, Evidence
-from gtftd.schemas.event import Event
 from gtftd.schemas.town import BeadReopened
 
 
@@ -17,7 +16,7 @@ from gtftd.schemas.town import BeadReopened
     concurrency=4,
     timeout=timedelta(minutes=5),
 )
-async def relabel_reopened_bead(event: BeadReopened, evidence: Evidence, collector: Collector) -> list[Event]:
+async def relabel_reopened_bead(event: BeadReopened, evidence: Evidence, collector: Collector) -> None:
     """A reopening is kept by its episode, and an entry with the same label has the same content."""
     await evidence.add_reopening(event)
-    return await collector.of_bead(event.bead)
+    await collector.of_bead(event.bead)

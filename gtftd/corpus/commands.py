@@ -85,6 +85,8 @@ def _of_command(program: str, arguments: list[str]) -> Iterator[Closing]:
             yield from (Closing(bead, "close") for bead in beads)
         case ("bd", "update") if flags.get("--status", flags.get("-s")) == "closed":
             yield from (Closing(bead, "close") for bead in beads)
+        case ("gt", "mq") if plain[1:2] == ["post-merge"]:
+            yield from (Closing(bead, "close") for bead in beads[1:])
         case ("gt", "done"):
             yield Closing(flags.get("--issue"), "done")
         case ("gt", "handoff"):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gtftd.schemas.town import (
@@ -18,6 +19,12 @@ from gtftd.schemas.town import (
     SessionStarted,
 )
 from gtftd.state import Database
+from gtftd.town.identity import normal_actor
+
+SLACK = timedelta(seconds=2)
+"""Between two sources that tell the time of one thing."""
+_RANKS = {"hook": 0, "poll": 0, "emit": 1}
+_LAST_RANK = 2
 
 
 @dataclass(frozen=True)
@@ -67,92 +74,73 @@ class Close:
     reopened: bool = False
 
 
+@dataclass(frozen=True)
+class Known:
+    """Everything on record that bears on one session."""
+
+    session: Session
+    changes: tuple[Change, ...]
+    closes: tuple[Close, ...]
+
+
 class Evidence:
     """Every method may be called again with the same event: rows are keyed by what they say."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add_session(self, event: SessionStarted) -> None:
-        """Fill in what was unknown; a session resumed or compacted keeps its first start."""
-        started = event.at.timestamp()
-        row = (
-            event.session_id,
-            event.transcript_path,
-            event.role,
-            event.rig,
-            event.actor,
-            event.agent,
-            event.run_id,
-            event.tmux_session,
-            event.work_bead,
-            event.cwd,
-            event.git_head,
-            started,
-            event.seen_by,
-        )
-        await self._database.write(lambda connection: connection.execute(_ADD_SESSION, row))
+    async def add_session(self, event: SessionStarted) -> list[str]:
+        """Returns the sessions for which it matters: this one, and its neighbours in the same tmux session."""
+        said = event.model_dump(mode="json", include=set(_TOLD_OF_SESSION))
+        said["actor"] = normal_actor(event.actor)
+        at = event.at.timestamp()
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            _keep_account(connection, "session", event.session_id, event.seen_by, at, said)
+            merged, times = _merged(connection, "session", event.session_id)
+            values = (event.session_id, *(merged.get(name) for name in _TOLD_OF_SESSION), min(times), max(times))
+            connection.execute(_SET_SESSION, values)
+            return [event.session_id, *_around(connection, merged.get("tmux_session"), min(times), event.session_id)]
+
+        return await self._database.write(work)
 
     async def add_end(self, event: SessionEnded) -> list[str]:
-        """Keep the end; returns the sessions that it ends."""
-        row = (
-            event.session_id or "",
-            "" if event.session_id else event.tmux_session or "",
-            event.at.timestamp(),
-            event.reason,
-            int(event.died),
-        )
+        """Keep the end; returns the sessions that it may have ended."""
+        at = event.at.timestamp()
+        tmux = "" if event.session_id else event.tmux_session or ""
+        row = (event.session_id or "", tmux, at, event.reason, int(event.died))
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR IGNORE INTO session_ends VALUES (?, ?, ?, ?, ?)", row)
-            if event.session_id:
-                connection.execute(
-                    "INSERT OR IGNORE INTO sessions (session_id, transcript_path, tmux_session, seen_by)"
-                    " VALUES (?, ?, ?, ?)",
-                    (event.session_id, event.transcript_path, event.tmux_session, event.seen_by),
-                )
+        def work(connection: sqlite3.Connection) -> list[str]:
+            connection.execute(_ADD_END, row)
+            return [event.session_id] if event.session_id else _around(connection, tmux, at)
 
-        await self._database.write(work)
-        if event.session_id:
-            return [event.session_id]
-        found = await self.sessions("tmux_session = ?", event.tmux_session or "")
-        return [session.session_id for session in found if session.ended_at == _moment(event.at.timestamp())]
+        return await self._database.write(work)
 
     async def add_change(self, event: BeadAssigned | BeadReleased) -> None:
         change = event.how if isinstance(event, BeadReleased) else "assigned"
-        row = (event.bead, event.actor, event.at.timestamp(), change, event.seen_by)
+        row = (event.bead, normal_actor(event.actor) or event.actor, event.at.timestamp(), change, event.seen_by)
         await self._database.write(
             lambda connection: connection.execute("INSERT OR IGNORE INTO assignments VALUES (?, ?, ?, ?, ?)", row)
         )
 
     async def add_close(self, event: BeadClosed) -> None:
-        closed = event.at.timestamp()
-        row = (
-            event.bead,
-            event.episode,
-            event.database,
-            closed,
-            event.closed_by,
-            event.assignee,
-            event.title,
-            event.issue_type,
-        )
+        said = event.model_dump(mode="json", include={"database", "title", "issue_type"})
+        said |= {"closed_by": normal_actor(event.closed_by), "assignee": normal_actor(event.assignee)}
+        at, identity = event.at.timestamp(), f"{event.bead}#{event.episode}"
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR IGNORE INTO closes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-            connection.execute(
-                "INSERT OR IGNORE INTO close_reasons VALUES (?, ?, ?, ?)",
-                (event.bead, event.episode, closed, event.reason),
-            )
+            _keep_account(connection, "close", identity, event.seen_by, at, said | {"at": at})
+            merged, _ = _merged(connection, "close", identity)
+            values = (event.bead, event.episode, *(merged.get(name) for name in _TOLD_OF_CLOSE))
+            connection.execute(f"INSERT OR REPLACE INTO closes VALUES ({_marks(values)})", values)
+            _keep_reason(connection, event, at)
 
         await self._database.write(work)
 
     async def add_reason(self, event: BeadUpdated) -> None:
-        """A closed bead was closed once more: the later reason counts."""
-        row = (event.bead, event.episode, event.at.timestamp(), event.reason)
-        await self._database.write(
-            lambda connection: connection.execute("INSERT OR IGNORE INTO close_reasons VALUES (?, ?, ?, ?)", row)
-        )
+        """A closed bead was closed once more: the later reason counts, also within one second."""
+        at = event.at.timestamp() + 0.001
+        await self._database.write(lambda connection: _keep_reason(connection, event, at))
 
     async def add_reopening(self, event: BeadReopened) -> None:
         row = (event.bead, event.episode)
@@ -161,31 +149,36 @@ class Evidence:
         )
 
     async def session(self, session_id: str) -> Session | None:
-        found = await self.sessions("session_id = ?", session_id)
-        return found[0] if found else None
+        known = await self.of_session(session_id)
+        return known.session if known else None
 
-    async def sessions(self, where: str, *values: object) -> list[Session]:
-        """`where` is SQL of ours over the columns of `sessions`, `values` its parameters."""
-        sql = f"{_SESSIONS} WHERE {where} ORDER BY started_at, session_id"
-        rows = await self._database.read(lambda connection: connection.execute(sql, values).fetchall())
-        return [_session(row) for row in rows]
+    async def of_session(self, session_id: str) -> Known | None:
+        """The session, and every bead that its agent was given, held, or closed while it lived."""
 
-    async def changes(self, *, beads: Sequence[str] = (), actor: str | None = None) -> list[Change]:
-        """Of some beads, or of everything an agent was given, in order."""
-        if actor is not None:
-            sql, values = "SELECT DISTINCT bead FROM assignments WHERE actor = ?", (actor,)
-            found = await self._database.read(lambda connection: connection.execute(sql, values).fetchall())
-            beads = [row[0] for row in found]
-        marks = ",".join("?" * len(beads))
-        query = f"SELECT bead, actor, at, change FROM assignments WHERE bead IN ({marks}) ORDER BY at, change, actor"
-        rows = await self._database.read(lambda connection: connection.execute(query, tuple(beads)).fetchall())
-        return [Change(bead, who, _moment(at), change) for bead, who, at, change in rows]
+        def work(connection: sqlite3.Connection) -> Known | None:
+            rows = _sessions(connection, "session_id = ?", (session_id,))
+            if not rows:
+                return None
+            session = rows[0]
+            beads = _beads_of(connection, session) if session.actor else []
+            return Known(session, tuple(_changes(connection, beads)), tuple(_closes(connection, beads)))
 
-    async def closes(self, beads: Sequence[str]) -> list[Close]:
-        marks = ",".join("?" * len(beads))
-        sql = f"{_CLOSES} WHERE c.bead IN ({marks}) ORDER BY c.bead, c.episode"
-        rows = await self._database.read(lambda connection: connection.execute(sql, tuple(beads)).fetchall())
-        return [_close(row) for row in rows]
+        return await self._database.read(work)
+
+    async def sessions_of_bead(self, bead: str) -> list[Session]:
+        """Those of everybody who had to do with the bead, except for sessions that were over before it began."""
+
+        def work(connection: sqlite3.Connection) -> list[Session]:
+            changes, closes = _changes(connection, [bead]), _closes(connection, [bead])
+            actors = {change.actor for change in changes}
+            actors |= {actor for close in closes for actor in (close.assignee, close.closed_by) if actor}
+            times = [change.at for change in changes] + [close.closed_at for close in closes]
+            if not actors:
+                return []
+            where = f"actor IN ({_marks(actors)}) AND (ended_at IS NULL OR end_reason = 'quiet' OR ended_at >= ?)"
+            return _sessions(connection, where, (*sorted(actors), (min(times) - SLACK).timestamp()))
+
+        return await self._database.read(work)
 
     async def count_closes(self) -> tuple[int, int]:
         """How many closes are known, and for how many of them there is an entry."""
@@ -194,24 +187,22 @@ class Evidence:
         row = await self._database.read(lambda connection: connection.execute(sql).fetchone())
         return int(row[0]), int(row[1])
 
-    async def beads_closed_by(self, actor: str) -> list[str]:
-        sql = "SELECT DISTINCT bead FROM closes WHERE closed_by = ? OR assignee = ?"
-        rows = await self._database.read(lambda connection: connection.execute(sql, (actor, actor)).fetchall())
-        return [row[0] for row in rows]
 
+_TOLD_OF_SESSION = (
+    "transcript_path", "role", "rig", "actor", "agent", "run_id", "tmux_session", "work_bead", "cwd", "git_head",
+    "seen_by",
+)  # fmt: skip
+_TOLD_OF_CLOSE = ("database", "at", "closed_by", "assignee", "title", "issue_type")
 
-_ADD_SESSION = """
-INSERT INTO sessions (session_id, transcript_path, role, rig, actor, agent, run_id, tmux_session, work_bead,
-                      cwd, git_head, started_at, seen_by)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (session_id) DO UPDATE SET
-    transcript_path = coalesce(transcript_path, excluded.transcript_path),
-    role = coalesce(role, excluded.role), rig = coalesce(rig, excluded.rig),
-    actor = coalesce(actor, excluded.actor), agent = coalesce(agent, excluded.agent),
-    run_id = coalesce(run_id, excluded.run_id), tmux_session = coalesce(tmux_session, excluded.tmux_session),
-    work_bead = coalesce(work_bead, excluded.work_bead), cwd = coalesce(cwd, excluded.cwd),
-    git_head = coalesce(git_head, excluded.git_head),
-    started_at = min(coalesce(started_at, excluded.started_at), excluded.started_at)
+_SET_SESSION = f"""
+INSERT OR REPLACE INTO sessions (session_id, {", ".join(_TOLD_OF_SESSION)}, started_at, last_started_at)
+VALUES (?{", ?" * len(_TOLD_OF_SESSION)}, ?, ?)
+"""
+
+_ADD_END = """
+INSERT INTO session_ends VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET died = excluded.died, reason = excluded.reason
+WHERE (excluded.died, excluded.reason) > (died, reason)
 """
 
 _SESSIONS = """
@@ -229,23 +220,90 @@ SELECT c.bead, c.episode, c.database, c.closed_at, c.closed_by, c.assignee, c.ti
 FROM closes c
 """
 
+# A session that began with a bead on its hook is an assignment, if nobody told of one.
+_CHANGES = """
+SELECT bead, actor, at, change FROM assignments WHERE bead IN ({marks})
+UNION ALL
+SELECT work_bead, actor, started_at, 'assigned' FROM sessions s WHERE work_bead IN ({marks}) AND actor IS NOT NULL
+AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.bead = s.work_bead AND a.actor = s.actor)
+ORDER BY 3, 4, 2
+"""
+
+
+def _keep_account(
+    connection: sqlite3.Connection, kind: str, identity: str, seen_by: str, at: float, said: dict[str, Any]
+) -> None:
+    row = (kind, identity, _RANKS.get(seen_by, _LAST_RANK), at, json.dumps(said, sort_keys=True))
+    connection.execute("INSERT OR IGNORE INTO accounts VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _merged(connection: sqlite3.Connection, kind: str, identity: str) -> tuple[dict[str, Any], list[float]]:
+    """Each field as the best source says it that says it at all, and all times."""
+    sql = "SELECT at, said FROM accounts WHERE kind = ? AND id = ? ORDER BY rank, at, said"
+    rows = connection.execute(sql, (kind, identity)).fetchall()
+    merged: dict[str, Any] = {}
+    for _, said in rows:
+        for name, value in json.loads(said).items():
+            if value not in (None, ""):
+                merged.setdefault(name, value)
+    return {"title": ""} | merged, [at for at, _ in rows]
+
+
+def _keep_reason(connection: sqlite3.Connection, event: BeadClosed | BeadUpdated, at: float) -> None:
+    row = (event.bead, event.episode, at, event.reason)
+    connection.execute("INSERT OR IGNORE INTO close_reasons VALUES (?, ?, ?, ?)", row)
+
+
+def _around(connection: sqlite3.Connection, tmux: str | None, at: float, besides: str = "") -> list[str]:
+    """The last two sessions that began in this tmux session before a moment: an end may be either's."""
+    sql = "SELECT session_id FROM sessions WHERE tmux_session = ? AND started_at <= ? AND session_id <> ?"
+    rows = connection.execute(f"{sql} ORDER BY started_at DESC, session_id DESC LIMIT 2", (tmux, at, besides))
+    return [row[0] for row in rows]
+
+
+def _beads_of(connection: sqlite3.Connection, session: Session) -> list[str]:
+    since = (session.started_at - SLACK).timestamp() if session.started_at else 0.0
+    sql = """SELECT bead FROM assignments WHERE actor = :actor
+             UNION SELECT work_bead FROM sessions WHERE actor = :actor AND work_bead IS NOT NULL
+             UNION SELECT bead FROM closes WHERE closed_by = :actor AND closed_at >= :since
+             UNION SELECT bead FROM closes WHERE assignee = :actor AND closed_at >= :since ORDER BY 1"""
+    return [row[0] for row in connection.execute(sql, {"actor": session.actor, "since": since})]
+
+
+def _sessions(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> list[Session]:
+    rows = connection.execute(f"{_SESSIONS} WHERE {where} ORDER BY started_at, session_id", values)
+    return [_session(row) for row in rows]
+
+
+def _changes(connection: sqlite3.Connection, beads: Sequence[str]) -> list[Change]:
+    rows = connection.execute(_CHANGES.format(marks=_marks(beads)), (*beads, *beads))
+    return [Change(bead, who, _moment(at), change) for bead, who, at, change in rows]
+
+
+def _closes(connection: sqlite3.Connection, beads: Sequence[str]) -> list[Close]:
+    rows = connection.execute(f"{_CLOSES} WHERE c.bead IN ({_marks(beads)}) ORDER BY c.bead, c.episode", beads)
+    return [_close(*row) for row in rows]
+
+
+def _marks(values: Sequence[object] | set[str]) -> str:
+    return ",".join("?" * len(values))
+
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _close(row: Sequence[Any]) -> Close:
-    bead, episode, database, closed_at, closed_by, assignee, title, issue_type, reason, reopened = row
+def _close(bead: str, episode: int, database: str, closed_at: float, *rest: Any) -> Close:
+    closed_by, assignee, title, issue_type, reason, reopened = rest
     moment = _moment(closed_at)
     return Close(bead, episode, database, moment, closed_by, assignee, title, issue_type, reason, bool(reopened))
 
 
-def _session(row: Sequence[object]) -> Session:
-    (text, times) = ([None if value is None else str(value) for value in row[:11]], row[11:13])
-    started, ended = [None if value is None else _moment(float(str(value))) for value in times]
-    session_id, path, role, rig, actor, agent, run_id, tmux_session, work_bead, cwd, git_head = text
+def _session(row: Sequence[Any]) -> Session:
+    started, ended = (None if at is None else _moment(at) for at in row[11:13])
+    session_id, path, role, rig, actor, agent, run_id, tmux_session, work_bead, cwd, git_head = row[:11]
     return Session(
-        session_id=session_id or "",
+        session_id=session_id,
         transcript_path=path,
         role=role,
         rig=rig,
@@ -258,6 +316,6 @@ def _session(row: Sequence[object]) -> Session:
         git_head=git_head,
         started_at=started,
         ended_at=ended,
-        end_reason=None if row[13] is None else str(row[13]),
+        end_reason=row[13],
         died=bool(row[14]),
     )

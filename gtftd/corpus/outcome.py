@@ -8,9 +8,9 @@ from gtftd.corpus.evidence import Session
 from gtftd.corpus.stints import Stint
 from gtftd.schemas.corpus import Outcome
 
-_MERGED = re.compile(r"\s*merged in\b", re.I)
+_MERGED = re.compile(r"\s*merged(?: in\b|\s*$)", re.I)
 ADMINISTRATIVE = re.compile(
-    r"stale|garbage|pollution|duplicate|superseded|no longer relevant|no[- ]changes|administrative|reaper|"
+    r"stale|garbage|pollution|duplicate|superseded|no longer relevant|no[- ](?:code )?changes|administrative|reaper|"
     r"obsolete|wont ?fix|won't fix|not needed|test bead|clean ?up of|--help",
     re.I,
 )

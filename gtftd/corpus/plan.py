@@ -15,6 +15,8 @@ from gtftd.schemas.event import event_id
 from gtftd.town.conversation import Line, RawMessage
 
 _DONE = re.compile(r"\bgt\s+(?:done\b(?P<options>[^\n;|&]*)|(?P<handoff>handoff)\b)")
+GAP_TURNS = 3
+"""Fewer messages between two beads are taking up the one or putting down the other."""
 _STATUS = re.compile(r"--status[= ]\s*['\"]?(?P<status>[A-Za-z_]+)")
 
 
@@ -31,10 +33,14 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """`settled` is false while a closing call is expected in the transcript and not there yet."""
+    """`early` are entries whose closing call is expected in the transcript and not there yet.
+
+    `is_final`: more lines in the transcript change nothing.
+    """
 
     entries: tuple[Planned, ...]
-    settled: bool = True
+    early: tuple[Planned, ...] = ()
+    is_final: bool = False
 
 
 def plan_session(session: Session, stints: Sequence[Stint], lines: Sequence[Line], *, min_turns: int = 1) -> Plan:
@@ -46,22 +52,26 @@ def plan_session(session: Session, stints: Sequence[Stint], lines: Sequence[Line
     works = [_work(stint, session) for stint in stints]
     spans: list[Span] = []
     entries: list[Planned] = []
-    settled = True
+    early: list[Planned] = []
+    final = session.ended_at is None
     for stint, work in zip(stints, works, strict=True):
         span = cut(lines, work, other_beads=[other for other in works if other is not work])
-        if span is None:
-            continue
-        if stint.assigned_at is None and not _is_work(lines, span, stint):
+        if span is None or (stint.assigned_at is None and not _is_work(lines, span, stint)):
+            final = final and span is not None and span.settled
             continue
         spans.append(span)
-        if not _is_over(stint, session):
+        if not is_over(stint, session):
             continue
-        settled = settled and (span.settled or session.ended_at is not None)
-        entries += _entry(session, stint, lines, span, _ordinal(stint, stints), min_turns)
+        final = final and span.settled
+        is_early = not span.settled and session.ended_at is None
+        (early if is_early else entries).extend(
+            _entry(session, stint, lines, span, ordinal_of(stint, stints), min_turns)
+        )
     if session.ended_at is not None and (session.role != "polecat" or not spans):
+        least = max(min_turns, GAP_TURNS) if spans else min_turns
         for ordinal, gap in enumerate(rest(lines, spans)):
-            entries += _entry(session, None, lines, gap, ordinal, min_turns)
-    return Plan(tuple(entries), settled)
+            entries += _entry(session, None, lines, gap, ordinal, least)
+    return Plan(tuple(entries), tuple(early), final)
 
 
 def _work(stint: Stint, session: Session) -> Work:
@@ -75,7 +85,7 @@ def _work(stint: Stint, session: Session) -> Work:
     )
 
 
-def _is_over(stint: Stint, session: Session) -> bool:
+def is_over(stint: Stint, session: Session) -> bool:
     """Closed, or let go of for good, or the session has ended. `done` alone waits for the close."""
     return stint.close is not None or session.ended_at is not None
 
@@ -92,7 +102,7 @@ def _is_work(lines: Sequence[Line], span: Span, stint: Stint) -> bool:
     return len(said) >= 2
 
 
-def _ordinal(stint: Stint, stints: Sequence[Stint]) -> int:
+def ordinal_of(stint: Stint, stints: Sequence[Stint]) -> int:
     """Counts the stints of this agent on the same bead in the same episode."""
     same = [other for other in stints if (other.bead, other.episode) == (stint.bead, stint.episode)]
     return same.index(stint)
@@ -104,10 +114,14 @@ def _entry(
     taken = take(lines, span)
     if sum(message.trainable for message in taken.messages) < min_turns:
         return []
-    bead, episode = (stint.bead, stint.episode) if stint else ("", 1)
-    identity = event_id("entry", session.session_id, bead, episode, ordinal)
     outcome = judge(stint, session, said_at_end(taken.messages))
-    return [Planned(identity, stint, taken, span.cut, outcome)]
+    return [Planned(entry_id(session, stint, ordinal), stint, taken, span.cut, outcome)]
+
+
+def entry_id(session: Session, stint: Stint | None, ordinal: int) -> str:
+    """Of the session, the bead and its episode; `ordinal` tells several of these apart."""
+    bead, episode = (stint.bead, stint.episode) if stint else ("", 1)
+    return event_id("entry", session.session_id, bead, episode, ordinal)
 
 
 def said_at_end(messages: Sequence[RawMessage]) -> str | None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
+
 from gtftd.errors import Corrupt, Missing
-from gtftd.schemas.corpus import Entry
-from gtftd.state import Database, crash_point
+from gtftd.schemas.corpus import Entry, EntryStored, EntryWithdrawn
+from gtftd.schemas.event import event_id
+from gtftd.state import Database, Outbox, crash_point
 from gtftd.state.files import content_path, fsync_folder, remove_asides, write_content
+from gtftd.state.outbox import Outgoing, insert_rows
 
 SUFFIX = ".json"
 
@@ -59,9 +65,13 @@ _COLUMNS = (
 class EntryStore:
     """Entries live under `folder/objects/ab/<sha256>.json`. Nothing is changed in place."""
 
-    def __init__(self, database: Database, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: Database, folder: Path, outbox: Outbox, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`outbox` takes each change of a row as a fact, in the transaction of the row: it is told exactly once."""
         self.folder = folder
         self._database = database
+        self._outbox = outbox
         self._clock = clock
 
     @property
@@ -84,31 +94,47 @@ class EntryStore:
         return len(orphans)
 
     async def put(self, entry: Entry) -> Stored:
-        """File first, then the row, then the old file goes: at every moment the row names a whole file.
+        """File first, then the row with its fact, then the old file goes: the row always names a whole file.
 
         A second call with the same entry changes nothing. Raises NoSpace on a full disk.
         """
         content = encode(entry)
-        digest = write_content(self.objects, content, suffix=SUFFIX)
+        digest = await asyncio.to_thread(write_content, self.objects, content, suffix=SUFFIX)
         crash_point("entry.written")
         row = self._row(entry, digest, len(content))
-        previous, unused = await self._database.write(lambda connection: _replace(connection, row))
+        cause = _cause()
+
+        def work(connection: sqlite3.Connection) -> str | None:
+            previous = _replace(connection, row)
+            if previous != digest:
+                insert_rows(connection, self._outbox.rows([_told(_stored(row, previous), row.stored_at, cause)]))
+            return previous
+
+        previous = await self._database.write(work)
         crash_point("entry.recorded")
-        if unused:
-            self._remove_file(unused)
-        return Stored(digest, previous != digest, previous if previous != digest else None)
+        if previous == digest:
+            return Stored(digest, changed=False, previous=None)
+        self._outbox.filled.set()
+        if previous:
+            await self._remove_file(previous)
+        return Stored(digest, changed=True, previous=previous)
 
     async def withdraw(self, entry_ids: Sequence[str]) -> list[EntryRow]:
         """Forget entries; those that are not there are no trouble. Returns what there was."""
+        now, cause = self._clock(), _cause()
 
-        def work(connection: sqlite3.Connection) -> tuple[list[EntryRow], set[str]]:
+        def work(connection: sqlite3.Connection) -> list[EntryRow]:
             rows = [row for id_ in entry_ids if (row := _find(connection, id_)) is not None]
             connection.executemany("DELETE FROM entries WHERE entry_id = ?", [(row.entry_id,) for row in rows])
-            return rows, {row.sha256 for row in rows if not _is_used(connection, row.sha256)}
+            insert_rows(connection, self._outbox.rows([_told(_withdrawn(row), now, cause) for row in rows]))
+            return rows
 
-        rows, unused = await self._database.write(work)
-        for digest in unused:
-            self._remove_file(digest)
+        rows = await self._database.write(work)
+        crash_point("entry.withdrawn")
+        if rows:
+            self._outbox.filled.set()
+        for row in rows:
+            await self._remove_file(row.sha256)
         return rows
 
     async def of_session(self, session_id: str) -> list[EntryRow]:
@@ -148,8 +174,9 @@ class EntryStore:
     def path(self, digest: str) -> Path:
         return content_path(self.objects, digest, suffix=SUFFIX)
 
-    def _remove_file(self, digest: str) -> None:
-        self.path(digest).unlink(missing_ok=True)
+    async def _remove_file(self, digest: str) -> None:
+        """Contents hold the id of their entry, so no two entries share one."""
+        await asyncio.to_thread(self.path(digest).unlink, missing_ok=True)
 
     async def _select(self, where: str, values: tuple[object, ...], limit: int) -> list[EntryRow]:
         sql = f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY stored_at DESC, entry_id LIMIT ?"
@@ -190,18 +217,42 @@ def _find(connection: sqlite3.Connection, entry_id: str) -> EntryRow | None:
     return None if row is None else EntryRow(*row)
 
 
-def _is_used(connection: sqlite3.Connection, digest: str) -> bool:
-    return connection.execute("SELECT 1 FROM entries WHERE sha256 = ? LIMIT 1", (digest,)).fetchone() is not None
-
-
-def _replace(connection: sqlite3.Connection, row: EntryRow) -> tuple[str | None, str | None]:
-    """Make `row` current; returns the content that was current, and that content if nobody uses it now."""
+def _replace(connection: sqlite3.Connection, row: EntryRow) -> str | None:
+    """Make `row` current; returns the content that was current."""
     old = _find(connection, row.entry_id)
-    if old is not None and old.sha256 == row.sha256:
-        return old.sha256, None
-    marks = ", ".join("?" * len(_COLUMNS.split(",")))
-    values = tuple(getattr(row, name.strip()) for name in _COLUMNS.split(","))
-    connection.execute(f"INSERT OR REPLACE INTO entries ({_COLUMNS}) VALUES ({marks})", values)
-    if old is None:
-        return None, None
-    return old.sha256, None if _is_used(connection, old.sha256) else old.sha256
+    if old is None or old.sha256 != row.sha256:
+        marks = ", ".join("?" * len(_COLUMNS.split(",")))
+        values = tuple(getattr(row, name.strip()) for name in _COLUMNS.split(","))
+        connection.execute(f"INSERT OR REPLACE INTO entries ({_COLUMNS}) VALUES ({marks})", values)
+    return None if old is None else old.sha256
+
+
+def _stored(row: EntryRow, previous: str | None) -> EntryStored:
+    return EntryStored(
+        entry_id=row.entry_id,
+        sha256=row.sha256,
+        role=row.role,
+        rig=row.rig,
+        bead=row.bead,
+        session_id=row.session_id,
+        outcome=row.outcome,
+        confidence=row.confidence,
+        messages=row.messages,
+        redactions=row.redactions,
+        previous_sha256=previous,
+    )
+
+
+def _withdrawn(row: EntryRow) -> EntryWithdrawn:
+    return EntryWithdrawn(entry_id=row.entry_id, sha256=row.sha256, session_id=row.session_id)
+
+
+def _told(event: EntryStored | EntryWithdrawn, at: float, cause: str | None) -> Outgoing:
+    identity = event_id(event.subject, event.entry_id, event.sha256, at)
+    return Outgoing(identity, event, datetime.fromtimestamp(at, UTC), cause)
+
+
+def _cause() -> str | None:
+    """The event that is being reacted to, as the runtime bound it for the log."""
+    cause = structlog.contextvars.get_contextvars().get("event_id")
+    return cause if isinstance(cause, str) else None

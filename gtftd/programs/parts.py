@@ -121,7 +121,7 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
     town = LatestTown(around)
     spool = Spool(state_dir / "spool")
     evidence = Evidence(database)
-    store = EntryStore(database, entries_folder(state_dir))
+    store = EntryStore(database, entries_folder(state_dir), outbox)
     collector = Collector(town.read, evidence, store, scrubber, spool, settings.collection, metrics, activity)
     ledger = Ledger(database, boot_id)
     estop = EStop(town_root)
