@@ -41,6 +41,7 @@ def configure(level: str = "info", file: Path | None = None, *, console: bool = 
         rotating = logging.handlers.RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
         rotating.setFormatter(_formatter(_json(), shared))
         handlers.append(rotating)
+    logging.raiseExceptions = False  # a full disk costs lines of the log, not pages of tracebacks
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

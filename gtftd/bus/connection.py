@@ -89,6 +89,21 @@ class Bus:
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, MOST_WAIT_S)
 
+    async def distrust(self, detail: str) -> None:
+        """The server is there and takes nothing: after a full disk a stream refuses until the server is restarted.
+
+        Ours is, once the disk has room; another's is its operator's.
+        """
+        self._health.degraded("nats", "nats.not_storing", detail)
+        if self._embedded is not None and await self._embedded.has_room():
+            log.warning("server.renewed", reason=detail)
+            await self._embedded.stop()
+
+    def trust(self) -> None:
+        """It stores again."""
+        if self.ready.is_set():
+            self._health.ok("nats", self._url)
+
     async def close(self) -> None:
         """Flush and end; our own server last."""
         self.ready.clear()

@@ -17,11 +17,12 @@ from pathlib import Path
 from gtftd.errors import Missing, NotReady
 from gtftd.logs import get_logger
 from gtftd.schemas.settings import BusSettings
-from gtftd.state.files import write_atomic
+from gtftd.state.files import has_room, write_atomic
 
 log = get_logger("bus")
 START_S = 10.0
 STOP_S = 5.0
+ROOM_BYTES = 8 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,10 @@ class EmbeddedServer:
         if self._process is None:
             raise NotReady("the nats-server was never started")
         return await self._process.wait()
+
+    async def has_room(self) -> bool:
+        """Whether the disk under its store would take a server's files again."""
+        return await asyncio.to_thread(has_room, self._folder, ROOM_BYTES)
 
     async def stop(self) -> None:
         """SIGTERM, then SIGKILL; a second call is harmless."""

@@ -21,6 +21,7 @@ from gtftd.state.outbox import Outbox, Row
 log = get_logger("bus")
 BATCH = 256
 ACK_S = 15.0
+FIRST_ACK_S = 5.0
 RETRY_S = 1.0
 
 
@@ -74,15 +75,21 @@ class Publisher:
             log.warning("publish.failed", error=f"{type(error).__name__}: {error}")
         crash_point("publisher.sent")
         await self._answered(waiting)
+        if waiting and waiting[0].cancelled() and self._bus.ready.is_set():
+            await self._bus.distrust(f"the server has not stored an event within {FIRST_ACK_S:g} s")
         return self._acknowledged(rows, waiting)
 
     async def _answered(self, waiting: Sequence[asyncio.Future[PubAck]]) -> None:
         """Until every acknowledgement is there, the connection is lost, or it takes too long."""
         lost = asyncio.ensure_future(self._bus.lost.wait())
         everything = asyncio.gather(*waiting, return_exceptions=True)
+        everything.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        first: list[asyncio.Future[Any]] = [lost, *waiting[:1]]
         either: list[asyncio.Future[Any]] = [lost, everything]
         try:
-            await asyncio.wait(either, timeout=ACK_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(first, timeout=FIRST_ACK_S, return_when=asyncio.FIRST_COMPLETED)
+            if waiting and waiting[0].done():
+                await asyncio.wait(either, timeout=ACK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             lost.cancel()
             everything.cancel()
@@ -102,6 +109,7 @@ class Publisher:
             future.cancel()
         if len(good) == len(rows):
             self._health.ok("outbox")
+            self._bus.trust()
         return good
 
     def _refused(self, error: BaseException) -> None:

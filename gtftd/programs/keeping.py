@@ -10,12 +10,14 @@ from gtftd.control.notify import WATCHDOG, notify, status, watchdog_interval_s
 from gtftd.errors import GtftdError
 from gtftd.logs import get_logger
 from gtftd.programs.parts import Parts
+from gtftd.state.files import has_room
 from gtftd.town import hooks
 
 log = get_logger("daemon")
 BEAT_S = 1.0
 SLOW_EVERY_S = 30.0
 PURGE_EVERY_S = 3600.0
+ROOM_BYTES = 8 * 1024**2
 _DAY_S = 86_400.0
 
 
@@ -26,6 +28,7 @@ async def beat(parts: Parts) -> None:
     while True:
         began = time.monotonic()
         look_for_estop(parts)
+        await _look_at_state(parts)
         if watchdog_s is not None and began - fed >= min(watchdog_s, 10.0):
             notify(WATCHDOG)
             fed = began
@@ -64,6 +67,18 @@ async def _slowly(parts: Parts) -> None:
         log.warning("housekeeping.failed", error=str(error))
     degraded = [condition.name for condition in parts.health.board() if condition.state == "degraded"]
     notify(status(f"degraded: {', '.join(degraded)}" if degraded else "all is well"))
+
+
+async def _look_at_state(parts: Parts) -> None:
+    """A state that could not be written is well again once it can be."""
+    if not any(one.component == "state" and one.state == "degraded" for one in parts.health.board()):
+        return
+    try:
+        if await asyncio.to_thread(has_room, parts.state_dir, ROOM_BYTES):
+            await parts.database.write(lambda c: c.execute("INSERT OR REPLACE INTO counters VALUES ('written', 1)"))
+            parts.health.ok("state")
+    except (GtftdError, OSError) as error:
+        log.debug("state.waiting", error=str(error))
 
 
 def _look_at_disk(parts: Parts) -> None:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,18 @@ def remove_asides(folder: Path) -> int:
     for aside in asides:
         aside.unlink(missing_ok=True)
     return len(asides)
+
+
+def has_room(folder: Path, size_bytes: int) -> bool:
+    """Whether that much can be written here now: tried, since quotas do not show in the free space."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size_bytes)
+    except OSError as error:
+        if is_full(error):
+            return False
+        raise
+    return True
 
 
 def is_full(error: OSError) -> bool:
