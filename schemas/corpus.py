@@ -48,8 +48,8 @@ class Entry(Frozen):
     entry_id: str
     """Of the span, not of its text: later evidence stores a new content under the same id."""
     role: str
-    rig: str | None
-    bead: str | None
+    rig: str | None = None
+    bead: str | None = None
     database: str | None = None
     episode: int = 1
     session_id: str
@@ -62,8 +62,8 @@ class Entry(Frozen):
     cwd: str | None = None
     git_head: str | None = None
     source: Literal["claude-code", "tmux"]
-    started_at: Moment | None
-    ended_at: Moment | None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
     cut: str
     """How the span was found: which marks in the transcript or which times bound it."""
     outcome: Outcome
