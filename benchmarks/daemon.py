@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import psutil
 
+from gtftd import logs
 from gtftd.sampletown import make_town
+from gtftd.sampletown.database import folder_of
+from gtftd.sampletown.player import publish_port
+from gtftd.sampletown.standin import StandIn
 
 READY_S = 60.0
 STOP_S = 60.0
@@ -81,6 +87,29 @@ class Daemon:
         if status:
             raise SystemExit(f"the daemon ended with {status}")
 
-    def servers(self) -> list[psutil.Process]:
+    def server(self) -> psutil.Process:
         """The nats-server that it runs."""
-        return [child for child in self.watched.children() if child.name().startswith("nats-server")]
+        return next(child for child in self.watched.children() if child.name().startswith("nats-server"))
+
+
+@contextlib.contextmanager
+def beads_served(home: Home) -> Iterator[None]:
+    """The stand-in for Dolt in a process of its own, so that it shares no interpreter with what is measured."""
+    command = [sys.executable, __file__, str(folder_of(home.town))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        publish_port(home.town, int(server.stdout.readline()))
+        yield
+        server.stdin.close()
+
+
+def serve_beads(folder: Path) -> None:
+    with StandIn(folder) as standin:
+        print(standin.port, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    logs.configure("error")
+    serve_beads(Path(sys.argv[1]))

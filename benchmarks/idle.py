@@ -1,6 +1,6 @@
 """What an idle daemon costs: resident memory and processor share, seen from outside.
 
-A sample town in which nobody works, its beads served by the stand-in (in this process, not counted), hooks
+A sample town in which nobody works, its beads served by the stand-in (in a process of its own, not counted), hooks
 installed. `python benchmarks/idle.py --seconds 60`; the nats-server that the daemon runs is shown apart.
 """
 
@@ -14,11 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from daemon import Daemon, Home
-
-from gtftd.sampletown.database import folder_of
-from gtftd.sampletown.player import publish_port
-from gtftd.sampletown.standin import StandIn
+from daemon import Daemon, Home, beads_served
 
 SETTLE_S = 10.0
 
@@ -40,13 +36,12 @@ def main() -> None:
     print(f"load before the start: {os.getloadavg()[0]:.2f}")
     with tempfile.TemporaryDirectory(prefix="gtftd-bench-") as folder:
         home = Home(Path(folder)).prepare()
-        with StandIn(folder_of(home.town)) as standin:
-            publish_port(home.town, standin.port)
+        with beads_served(home):
             with Daemon(home):  # makes the state and the bytecode
                 pass
             with Daemon(home) as daemon:
                 time.sleep(SETTLE_S)
-                watch({"gtftd": daemon.watched} | {"nats-server": server for server in daemon.servers()}, chosen.seconds)
+                watch({"gtftd": daemon.watched, "nats-server": daemon.server()}, chosen.seconds)
 
 
 def watch(processes: dict[str, psutil.Process], seconds: float) -> None:

@@ -19,6 +19,17 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 GROUP = 512
 """Most pieces of work in one transaction."""
+_OF_ALL = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+}
+"""Errors of the file or the disk; any other is the mistake of one piece."""
 
 
 class Database:
@@ -121,11 +132,9 @@ def _perform(connection: sqlite3.Connection, job: _Job) -> tuple[_Job, Any, Base
     connection.execute("SAVEPOINT piece")
     try:
         value = job.work(connection)
-    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-        if not isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-            raise  # a full disk or a broken file concerns the whole transaction
-        return _undone(connection, job, error)
     except Exception as error:  # the piece belongs to the caller, who gets its error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_ALL:
+            raise  # a full disk or a broken file concerns the whole transaction
         return _undone(connection, job, error)
     connection.execute("RELEASE piece")
     return job, value, None
