@@ -15,7 +15,7 @@ from itertools import groupby
 
 from gtftd.schemas.event import Event, event_id
 from gtftd.schemas.town import BeadAssigned, BeadClosed, BeadReleased, BeadReopened, BeadUpdated
-from gtftd.sources.bead_clock import shown
+from gtftd.sources.bead_clock import shifted, shown
 from gtftd.sources.bead_order import starts_closed, told_order
 from gtftd.state.outbox import Outgoing
 from gtftd.town.bead_rows import CLOSED, Change, Issue
@@ -242,9 +242,12 @@ class _Story:
         )
 
     def _moment(self, row: Change) -> datetime:
-        """When a close happened: the issue knows it to the second in UTC, if this was its last close."""
-        at = self.issue.closed_at if self.issue and self.issue.closed else None
-        return at if at is not None and shown(row.at, at) is not None else row.at
+        """When a close happened, in UTC: the issue tells by how much the row's clock is off.
+
+        Its own second may be that of a later close, so that it would depend on when we look.
+        """
+        offset_s = shown(row.at, self.issue.closed_at) if self.issue and self.issue.closed else None
+        return row.at if offset_s is None else shifted(row.at, offset_s)
 
     @property
     def _title(self) -> str:

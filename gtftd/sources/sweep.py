@@ -76,6 +76,7 @@ class Sweep:
         if not self._settings.enabled:
             self._around.health.off(SOURCE, "switched off in the configuration")
             return
+        await self._remember_start()
         await asyncio.sleep(FIRST_AFTER_S)
         while True:
             try:
@@ -86,6 +87,16 @@ class Sweep:
                 self._patience.over()
                 self._around.health.ok(SOURCE)
                 await asyncio.sleep(self._settings.every_s)
+
+    async def _remember_start(self) -> None:
+        """At once: the first life of a daemon may be too short for a sweep."""
+        while True:
+            try:
+                await self._closes_after()
+            except Retriable as error:
+                await self._patience.bear(error)
+            else:
+                return
 
     async def step(self) -> int:
         """Sweep once; returns how many facts were new."""
