@@ -57,7 +57,10 @@ class Polecat:
     def __init__(self, home: Home, transcript_bytes: int) -> None:
         self._home = home
         self._transcript_bytes = transcript_bytes
-        self._beads = Beads(folder_of(home.town), RIG, PREFIX)
+        self._hooks_dir = home.town / RIG / "mayor/rig/.beads/hooks"
+        folder = folder_of(home.town)
+        self._beads = Beads(folder, RIG, PREFIX, hooks_dir=self._hooks_dir, environ_of=lambda _: self._environ(""))
+        self._closing = Beads(folder, RIG, PREFIX)  # its hook is run below, on the clock
         self._claude_dir = home.town / ".claude-config"
         self._cwd = home.town / RIG / "polecats" / "nux" / RIG
         self._reader = open_reader(home.state / "state.db")
@@ -76,10 +79,10 @@ class Polecat:
         command = {"command": f'bd close {bead} --reason "the gate is green"', "description": "Close the bead"}
         transcript.assistant({"type": "tool_use", "id": call, "name": "Bash", "input": command})
         time.sleep(pause_s)
-        self._beads.close(bead, "the gate is green", ACTOR)
+        self._closing.close(bead, "the gate is green", ACTOR)
         closed_at = time.time()
-        issue = json.dumps(self._beads.show(bead))
-        run_bead_hook(self._home.town / RIG / "mayor/rig/.beads/hooks", "close", bead, issue, environ)
+        issue = json.dumps(self._closing.show(bead))
+        run_bead_hook(self._hooks_dir, "close", bead, issue, environ)
         hooked_at = time.time()
         told = {"tool_use_id": call, "type": "tool_result", "content": f"✓ Closed {bead}", "is_error": False}
         transcript.user([told])
@@ -143,9 +146,9 @@ def main() -> None:
         with beads_served(home), Daemon(home) as daemon:
             time.sleep(2)
             closes = measure(home, chosen.closes, chosen.transcript_bytes)
-            cpu_s = sum(daemon.watched.cpu_times()[:2])
+            cpu_s, rss_bytes = sum(daemon.watched.cpu_times()[:2]), daemon.watched.memory_info().rss
         report(closes, facts_told(log_file(home.state)))
-        print(f"cpu of the daemon in all: {cpu_s:.1f} s")
+        print(f"the daemon in all: {cpu_s:.1f} s of processor time, RSS {rss_bytes / 1e6:.1f} MB afterwards")
 
 
 def measure(home: Home, count: int, transcript_bytes: int) -> list[Close]:
