@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gtftd.corpus.evidence import Session
 from gtftd.corpus.outcome import ADMINISTRATIVE, judge
-from gtftd.corpus.spans import Span, Taken, Work, cut, rest, take
+from gtftd.corpus.spans import Span, Taken, Timeline, Work, rest, take
 from gtftd.corpus.stints import Stint
 from gtftd.schemas.corpus import Outcome
 from gtftd.schemas.event import event_id
@@ -50,12 +50,13 @@ def plan_session(session: Session, stints: Sequence[Stint], lines: Sequence[Line
     bead at all is kept whole. Other roles work without beads too.
     """
     works = [_work(stint, session) for stint in stints]
+    timeline = Timeline(lines, works)
     spans: list[Span] = []
     entries: list[Planned] = []
     early: list[Planned] = []
     final = session.ended_at is None
     for stint, work in zip(stints, works, strict=True):
-        span = cut(lines, work, other_beads=[other for other in works if other is not work])
+        span = timeline.cut(work)
         if span is None or (stint.assigned_at is None and not _is_work(lines, span, stint)):
             final = final and span is not None and span.settled
             continue

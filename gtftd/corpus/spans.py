@@ -8,6 +8,7 @@ Nothing here looks past the end, so that a transcript that grows gives the same 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,32 +83,50 @@ class _End:
     settled: bool
 
 
-def cut(lines: Sequence[Line], work: Work, *, other_beads: Iterable[Work] = ()) -> Span | None:
-    """The span of a stint in a session, or None when nothing in the session belongs to it.
+class Timeline:
+    """A session's lines and all the stints that are known in it; what their cuts share is found once."""
 
-    `other_beads` are the other stints that this session or its agent is known to have worked on.
-    """
-    times = _times(lines)
-    ends = [_Call(ended, lines) for ended in closing_calls(lines)]
-    others = [other for other in other_beads if other != work]
-    end = _find_end(lines, times, ends, work, others)
-    if end is None:
-        return None
-    start = _find_start(lines, times, ends, work, end.index)
-    if start is None:
-        return None
-    first, why = start
-    previous = [
-        found.index
-        for other in others
-        if (found := _find_end(lines, times, ends, other, [work, *others])) and found.index < end.index
-    ]
-    if previous and max(previous) + 1 > first:
-        first, why = max(previous) + 1, "after the bead before it"
-    first = _past_answers(lines, first, end.index)
-    if first > end.index:
-        return None
-    return Span(first, end.index, f"from {why}; to {end.why}", end.settled)
+    def __init__(self, lines: Sequence[Line], works: Iterable[Work]) -> None:
+        self.lines = lines
+        self.times = _times(lines)
+        self.seconds = [second(time) for time in self.times]
+        self.calls = [_Call(ended, lines) for ended in closing_calls(lines)]
+        self.works = dict.fromkeys(works)
+        self._assigned = sorted(work.assigned_at for work in self.works if work.assigned_at is not None)
+        self._ends: dict[Work, _End | None] = {}
+
+    def end(self, work: Work) -> _End | None:
+        if work not in self._ends:
+            self._ends[work] = _find_end(self, work)
+        return self._ends[work]
+
+    def handover(self, work: Work) -> datetime | None:
+        """When the agent's hook went on to another bead; from then on a bare `gt done` is not about this one."""
+        if work.assigned_at is None:
+            return None
+        later = bisect_right(self._assigned, work.assigned_at)
+        return self._assigned[later] if later < len(self._assigned) else None
+
+    def cut(self, work: Work) -> Span | None:
+        """The span of one of the stints, or None when nothing in the session belongs to it."""
+        end = self.end(work)
+        start = _find_start(self, work, end.index) if end is not None else None
+        if end is None or start is None:
+            return None
+        first, why = start
+        ends = [found.index for other in self.works if other != work and (found := self.end(other))]
+        previous = max((index for index in ends if index < end.index), default=-1)
+        if previous + 1 > first:
+            first, why = previous + 1, "after the bead before it"
+        first = _past_answers(self.lines, first, end.index)
+        if first > end.index:
+            return None
+        return Span(first, end.index, f"from {why}; to {end.why}", end.settled)
+
+
+def cut(lines: Sequence[Line], work: Work, *, other_beads: Iterable[Work] = ()) -> Span | None:
+    """The span of one stint; `other_beads` are the others that this session is known to have worked on."""
+    return Timeline(lines, (work, *other_beads)).cut(work)
 
 
 def rest(lines: Sequence[Line], spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -203,19 +222,18 @@ class _Call:
                 break
 
 
-def _find_end(
-    lines: Sequence[Line], times: list[datetime], calls: list[_Call], work: Work, others: list[Work]
-) -> _End | None:
+def _find_end(timeline: Timeline, work: Work) -> _End | None:
+    lines, times = timeline.lines, timeline.times
     if not lines:
         return None
     limit = work.ended_at
-    handover = _handover(work, others)
-    for call in reversed(calls):
+    handover = timeline.handover(work)
+    for call in reversed(timeline.calls):
         if _ends(call, times, work, limit, handover):
             return _End(call.index, f"its {_SPOKEN[call.ended.kind]}", settled=True)
     if limit is None:
         return _End(len(lines) - 1, "the last line", settled=False)
-    past = next((index for index, time in enumerate(times) if second(time) > second(limit)), len(lines))
+    past = bisect_right(timeline.seconds, second(limit))
     if past == 0:
         return None
     expects_call = work.closed_by_this_actor or limit == work.released_at
@@ -242,27 +260,16 @@ def _ends(call: _Call, times: list[datetime], work: Work, limit: datetime | None
     return True
 
 
-def _handover(work: Work, others: list[Work]) -> datetime | None:
-    """When the agent's hook went on to another bead; from then on a bare `gt done` is not about this one."""
-    if work.assigned_at is None:
-        return None
-    later = (other.assigned_at for other in others if other.assigned_at is not None)
-    return min((time for time in later if time > work.assigned_at), default=None)
-
-
-def _find_start(
-    lines: Sequence[Line], times: list[datetime], calls: list[_Call], work: Work, end: int
-) -> tuple[int, str] | None:
+def _find_start(timeline: Timeline, work: Work, end: int) -> tuple[int, str] | None:
     if work.assigned_at is not None:
-        assigned = second(work.assigned_at)
-        if second(times[0]) >= assigned:
+        index = bisect_left(timeline.seconds, second(work.assigned_at))
+        if index == 0:
             return 0, "the session's start"
-        index = next((index for index, time in enumerate(times) if second(time) >= assigned), len(lines))
         return (index, "its assignment") if index <= end else None
-    earlier = [call.index for call in calls if call.index < end and call.ended.bead is None and not call.failed]
+    earlier = [c.index for c in timeline.calls if c.index < end and c.ended.bead is None and not c.failed]
     first = max(earlier, default=-1) + 1
     for index in range(first, end + 1):
-        if mentions(lines[index], work.bead):
+        if mentions(timeline.lines[index], work.bead):
             return index, "its first mention"
     return None
 
