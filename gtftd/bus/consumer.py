@@ -35,6 +35,9 @@ from gtftd.state.outbox import Outbox, Outgoing
 
 log = get_logger("bus")
 ACK_WAIT_S = 15.0
+MOST_UNSETTLED = 1000
+"""A message that waits for its next attempt counts as pending at the server: were this the concurrency of
+the reaction, as many failing events would stop all others. How many run at once is decided here, by `Pull`."""
 STATE_RETRY = timedelta(seconds=2)
 BUSY_AGAIN = timedelta(seconds=5)
 Hold = Callable[[Event], timedelta | None]
@@ -121,7 +124,7 @@ class Consumer:
             filter_subject=self.subject,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ACK_WAIT_S,
-            max_ack_pending=self.reaction.concurrency,
+            max_ack_pending=MOST_UNSETTLED,
             deliver_policy=DeliverPolicy.NEW,
         )
         try:
@@ -132,8 +135,8 @@ class Consumer:
         if known.config.filter_subject != self.subject:
             await js.delete_consumer(self.stream, self.reaction.name)
             await js.add_consumer(self.stream, config)
-        elif known.config.max_ack_pending != self.reaction.concurrency:
-            known.config.max_ack_pending = self.reaction.concurrency
+        elif known.config.max_ack_pending != MOST_UNSETTLED:
+            known.config.max_ack_pending = MOST_UNSETTLED
             await js.add_consumer(self.stream, known.config)
 
     async def pending(self) -> int:

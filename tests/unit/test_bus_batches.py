@@ -11,7 +11,7 @@ import pytest
 
 from gtftd import logs
 from gtftd.bus.acknowledger import Acknowledger
-from gtftd.errors import NoSpace
+from gtftd.errors import NoSpace, Unreachable
 from gtftd.schemas.event import Event
 from gtftd.schemas.town import BeadAssigned
 from gtftd.state import Parking
@@ -79,6 +79,29 @@ async def test_a_full_disk_at_the_commit_gives_the_messages_back_uncounted(
         monkeypatch.setattr(here.ledger, "commit", commit_later)
         await here.outbox.put([outgoing(f"gt-{n}") for n in range(2)])
         await until(lambda: here.runtime.consumers["many"].tally.done == 2)
+        assert 0 == await Parking(here.database).count()
+
+
+async def test_events_that_wait_for_their_next_attempt_stop_no_other(tmp_path: Path) -> None:
+    """As many as may run at once fail and wait for minutes; those behind them are handled meanwhile, few at a time."""
+    seen: list[str] = []
+    running: list[str] = []
+
+    async def note(event: Event) -> None:
+        bead = event.bead  # type: ignore[attr-defined]
+        if bead.startswith("bad"):
+            raise Unreachable("not today", after=timedelta(minutes=10))
+        running.append(bead)
+        assert len(running) <= 2
+        await asyncio.sleep(0.01)
+        running.remove(bead)
+        seen.append(bead)
+
+    async with place(tmp_path, [reaction("note", note, concurrency=2, attempts=9)]) as here:
+        await here.outbox.put([outgoing(f"bad-{n}") for n in range(5)])
+        await until(lambda: here.runtime.consumers["note"].tally.retried == 5)
+        await here.outbox.put([outgoing(f"gt-{n}") for n in range(10)])
+        await until(lambda: len(seen) == 10)
         assert 0 == await Parking(here.database).count()
 
 
