@@ -20,6 +20,7 @@ from gtftd.logs import get_logger
 from gtftd.schemas.settings import BusSettings
 
 log = get_logger("bus")
+CONNECT_S = 5.0
 FIRST_WAIT_S = 0.2
 MOST_WAIT_S = 15.0
 ORIGINS = ("town", "fact")
@@ -114,7 +115,15 @@ class Bus:
     async def _connect(self) -> None:
         credentials = await self._embedded.start() if self._embedded else self._configured()
         self._url = credentials.url
-        self._client = await nats.connect(
+        async with asyncio.timeout(CONNECT_S):  # the client alone would try for ever, and tell nobody
+            self._client = await self._client_of(credentials)
+        self._js = self._client.jetstream(timeout=10)
+        for origin in ORIGINS:
+            await self._ensure_stream(origin)
+        self._usable()
+
+    async def _client_of(self, credentials: Credentials) -> Client:
+        return await nats.connect(
             credentials.url,
             name="gtftd",
             user=credentials.daemon_user if credentials.daemon_password else None,
@@ -131,10 +140,6 @@ class Bus:
             reconnected_cb=self._on_reconnect,
             error_cb=_on_error,
         )
-        self._js = self._client.jetstream(timeout=10)
-        for origin in ORIGINS:
-            await self._ensure_stream(origin)
-        self._usable()
 
     async def _until_broken(self) -> None:
         """Our own server may die; the client then reconnects to nothing. An external one is its problem."""
