@@ -11,8 +11,10 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from gtftd.settings import find_socket
 from gtftd.town import hooks
 from gtftd.town.layout import load_town
 
+DATABASES = ("hq", "harbor", "lantern")
 CALM_S = 2.0
 """Longer than any source of QUICK needs to look again."""
 QUICK = """
@@ -88,6 +91,22 @@ class SampleTown:
                 [*command, *pace, "--seed", str(seed)], stdout=out, stderr=out, env=self.environ, cwd=self.folder
             )
         until(lambda: b"player.ready" in (self.folder / "player.out").read_bytes(), "the player serves")
+
+    def add_stray(self) -> None:
+        """A session of the mayor that no hook and no feed told of."""
+        session, at = str(uuid.uuid4()), datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        common = {"sessionId": session, "cwd": str(self.root / "mayor"), "timestamp": at, "isSidechain": False}
+        said: list[tuple[str, dict[str, Any]]] = [
+            ("user", {"role": "user", "content": "Is the harbour quiet?"}),
+            ("assistant", {"role": "assistant", "model": "m", "content": [{"type": "text", "text": "It is."}]}),
+        ]
+        lines = [
+            {**common, "type": kind, "uuid": f"u{number}", "parentUuid": None, "message": message}
+            for number, (kind, message) in enumerate(said)
+        ]
+        folder = self.root / ".claude-config" / "projects" / "-stray"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{session}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def stop(self) -> None:
         if self._player is not None:
@@ -194,6 +213,11 @@ class Daemon:
         finally:
             connection.close()
 
+    def wait_until_warm(self) -> None:
+        """It has seen the beads once: what happened before is history, and not told."""
+        seen = "SELECT count(*) FROM cursors WHERE name LIKE 'beads:%'"
+        until(lambda: self.sql(seen)[0][0] == len(DATABASES), "the poller has seen every database")
+
     def is_caught_up(self) -> bool:
         """It runs, and knows of nothing that is left to do."""
         status = self.status()
@@ -213,8 +237,12 @@ class Daemon:
         """The day is over, every session that it had is known and has ended, and the daemon is calm."""
         until(lambda: self.town.day_is_over, "the day is over", within_s=within_s)
         sessions = len(self.town.truth.sessions)
-        ended = "SELECT count(*) FROM sessions_seen WHERE ended_at IS NOT NULL"
-        until(lambda: self.sql(ended)[0][0] == sessions, f"all {sessions} sessions have ended", within_s=within_s)
+        ended = "SELECT count(ended_at), count(*) - count(ended_at) FROM sessions_seen"
+        until(
+            lambda: (told := self.sql(ended)[0])[0] >= sessions and not told[1],
+            f"all {sessions} sessions are known and have ended",
+            within_s=within_s,
+        )
         self.wait_until_calm(within_s=within_s)
 
 
