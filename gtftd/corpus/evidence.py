@@ -255,10 +255,11 @@ def _keep_reason(connection: sqlite3.Connection, event: BeadClosed | BeadUpdated
 
 
 def _around(connection: sqlite3.Connection, tmux: str | None, at: float, besides: str = "") -> list[str]:
-    """The last two sessions that began in this tmux session before a moment: an end may be either's."""
-    sql = "SELECT session_id FROM sessions WHERE tmux_session = ? AND started_at <= ? AND session_id <> ?"
-    rows = connection.execute(f"{sql} ORDER BY started_at DESC, session_id DESC LIMIT 2", (tmux, at, besides))
-    return [row[0] for row in rows]
+    """The sessions in this tmux session that began just before and after a moment: an end may be of any of them."""
+    sql = "SELECT session_id FROM sessions WHERE tmux_session = ? AND started_at {} ? AND session_id <> ?"
+    sql += " ORDER BY started_at {}, session_id {} LIMIT 2"
+    found = [sql.format("<=", "DESC", "DESC"), sql.format(">", "ASC", "ASC")]
+    return [row[0] for query in found for row in connection.execute(query, (tmux, at, besides))]
 
 
 def _beads_of(connection: sqlite3.Connection, session: Session) -> list[str]:

@@ -13,8 +13,8 @@ import pytest
 from gtftd.sampletown.truth import Truth
 from tests.support.town import Daemon, SampleTown, check_whole, final_state, read_entries
 
-SPEED = 1000.0
-"""A day of eight hours in half a minute."""
+SPEED = 800.0
+"""A day of eight hours in 36 seconds."""
 
 
 @dataclass(frozen=True)

@@ -107,3 +107,13 @@ async def test_an_end_of_an_unknown_session_does_not_make_one(evidence: Evidence
     assert None is await evidence.session("a")
     await evidence.add_session(start("a", 0, "sweep"))
     assert 50 == await ended_at(evidence, "a")
+
+
+async def test_an_end_in_the_second_of_the_start_is_the_older_sessions(evidence: Evidence) -> None:
+    """Gt rounds down: the first session in a terminal may die at once, a later one began because another ended."""
+    await evidence.add_session(start("b", 10.2))
+    await evidence.add_end(end(10 - START.microsecond / 1e6, died=True))
+    assert await ended_at(evidence, "b") is not None
+    assert "b" in await evidence.add_session(start("a", 0))
+    assert None is await ended_at(evidence, "b")
+    assert await ended_at(evidence, "a") is not None
