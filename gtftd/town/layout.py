@@ -131,7 +131,7 @@ def _table(path: Path, key: str) -> dict[str, dict[str, object]]:
         loaded = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"{path} is not valid JSON ({error}); gt writes it, so look at what gt says of it") from error
     if not isinstance(loaded, dict) or not isinstance(loaded.get(key, {}), dict):
         raise Invalid(f"{path} must hold an object with an object {key!r}, and does not")
