@@ -62,10 +62,7 @@ class Parking:
         def work(connection: sqlite3.Connection) -> int:
             rows = _chosen(connection, ids)
             for row in rows:
-                connection.execute(
-                    "UPDATE reactions SET state = 'waiting', attempts = 0 WHERE reaction = ? AND key = ?",
-                    (row.reaction, row.key),
-                )
+                connection.execute("DELETE FROM reactions WHERE reaction = ? AND key = ?", (row.reaction, row.key))
                 connection.execute(
                     "INSERT OR IGNORE INTO outbox (id, subject, body) VALUES (?, ?, ?)",
                     (f"retry-{row.id}-{row.parked_at}", row.subject, row.body),
