@@ -24,24 +24,47 @@ def get_logger(room: str) -> FilteringBoundLogger:
 
 
 def configure(level: str = "info", file: Path | None = None, *, console: bool = True) -> None:
-    """JSON lines to `file` (rotated at 16 MiB, five kept); to standard error, pretty on a terminal."""
+    """JSON lines to `file` (rotated at 16 MiB, five kept) and to standard error; pretty there on a terminal."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    pretty = console and sys.stderr.isatty()
     handlers: list[logging.Handler] = []
     if console:
         terminal = logging.StreamHandler(sys.stderr)
-        pretty = sys.stderr.isatty()
-        terminal.setFormatter(_formatter(structlog.dev.ConsoleRenderer() if pretty else _json(), shared))
+        terminal.setFormatter(_formatter(structlog.dev.ConsoleRenderer(), shared) if pretty else _Lines(shared))
         handlers.append(terminal)
     if file is not None:
         rotating = logging.handlers.RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
-        rotating.setFormatter(_formatter(_json(), shared))
+        rotating.setFormatter(_formatter(structlog.processors.JSONRenderer(), shared) if pretty else _Lines(shared))
         handlers.append(rotating)
     logging.raiseExceptions = False  # a full disk costs lines of the log, not pages of tracebacks
+    _replace_handlers(handlers)
+    logging.getLogger("gtftd").setLevel(level.upper())
+    last = structlog.stdlib.ProcessorFormatter.wrap_for_formatter if pretty else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: logging.getLogger("gtftd"),
+        cache_logger_on_first_use=False,
+    )
+
+
+class _Lines(logging.Formatter):
+    """Our own records are JSON already; those of libraries become it. Handlers format a record twice: keep it cheap."""
+
+    def __init__(self, shared: list[Processor]) -> None:
+        super().__init__()
+        self._foreign = _formatter(structlog.processors.JSONRenderer(), shared)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage() if record.name == "gtftd" else self._foreign.format(record)
+
+
+def _replace_handlers(handlers: list[logging.Handler]) -> None:
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -49,17 +72,6 @@ def configure(level: str = "info", file: Path | None = None, *, console: bool = 
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    logging.getLogger("gtftd").setLevel(level.upper())
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: logging.getLogger("gtftd"),
-        cache_logger_on_first_use=False,
-    )
-
-
-def _json() -> Processor:
-    return structlog.processors.JSONRenderer()
 
 
 def _formatter(renderer: Processor, shared: list[Processor]) -> logging.Formatter:
