@@ -51,6 +51,7 @@ def external_server(folder: Path, port: int) -> Iterator[None]:
         server.wait(20)
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(180)
 def test_everything_goes_away_and_comes_back(tmp_path: Path) -> None:
     """An external NATS that is not there at the start and goes once more, the beads server, a rig, an e-stop."""
@@ -113,6 +114,7 @@ def check_beads_server(daemon: Daemon) -> None:
     until(lambda: len(final_state(daemon.state_dir).closes) > closes, "its closes are told")
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(120)
 def test_the_stop_of_a_rig_and_a_rig_that_is_missing(tmp_path: Path) -> None:
     """Only that rig's beads wait; a missing folder is named until it is back."""

@@ -16,6 +16,7 @@ from tests.support.town import Daemon, SampleTown, check_whole, final_state, unt
 CONFIG = "[state]\nlow_disk_bytes = 1\n"
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(180)
 def test_full_while_spooling_and_storing(tmp_path: Path) -> None:
     """In the middle of the day, when hooks spool and entries, rows and events are stored."""

@@ -92,8 +92,8 @@ class SampleTown:
             )
         until(lambda: b"player.ready" in (self.folder / "player.out").read_bytes(), "the player serves")
 
-    def add_stray(self) -> None:
-        """A session of the mayor that no hook and no feed told of."""
+    def add_stray(self) -> Path:
+        """A session of the mayor that no hook and no feed told of; its transcript."""
         session, at = str(uuid.uuid4()), datetime.now(UTC).isoformat().replace("+00:00", "Z")
         common = {"sessionId": session, "cwd": str(self.root / "mayor"), "timestamp": at, "isSidechain": False}
         said: list[tuple[str, dict[str, Any]]] = [
@@ -106,7 +106,9 @@ class SampleTown:
         ]
         folder = self.root / ".claude-config" / "projects" / "-stray"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{session}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        path = folder / f"{session}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return path
 
     def stop(self) -> None:
         if self._player is not None:
