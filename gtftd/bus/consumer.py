@@ -1,14 +1,11 @@
-"""Runs one reaction: the only place that decides how a message is acknowledged."""
+"""Runs one reaction: claims its messages, runs the handler, commits what it did, acknowledges."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
-import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import nats.errors
@@ -18,74 +15,25 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from gtftd.bus.acknowledger import Acknowledger
-from gtftd.bus.connection import Bus
 from gtftd.bus.contract import Reaction, Returned
+from gtftd.bus.delivery import Delivery, Reacted, Workplace, nak
+from gtftd.bus.failures import STATE_RETRY, Failures
 from gtftd.bus.pull import Pull
 from gtftd.bus.tally import Counters, Tally
-from gtftd.errors import GtftdError, Invalid, NoSpace, Retriable
-from gtftd.health import Health
+from gtftd.errors import GtftdError, Invalid
 from gtftd.logs import get_logger
-from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.catalog import decode
-from gtftd.schemas.event import Envelope, Event, event_id
-from gtftd.schemas.operations import ReactionParked
+from gtftd.schemas.event import Event, event_id
 from gtftd.state.crash import crash_point
-from gtftd.state.ledger import Answer, Claim, Done, Failure, Ledger
-from gtftd.state.outbox import Outbox, Outgoing
+from gtftd.state.ledger import Answer, Claim, Done
+from gtftd.state.outbox import Outgoing
 
 log = get_logger("bus")
 ACK_WAIT_S = 15.0
 MOST_UNSETTLED = 1000
 """A message that waits for its next attempt counts as pending at the server: were this the concurrency of
 the reaction, as many failing events would stop all others. How many run at once is decided here, by `Pull`."""
-STATE_RETRY = timedelta(seconds=2)
 BUSY_AGAIN = timedelta(seconds=5)
-Hold = Callable[[Event], timedelta | None]
-"""Says how long an event must wait (e-stop of its rig), or None."""
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What every consumer shares."""
-
-    bus: Bus
-    ledger: Ledger
-    outbox: Outbox
-    health: Health
-    metrics: Metrics
-    activity: Activity
-    hold: Hold
-    on_error: Callable[[GtftdError], None] = lambda _error: None
-
-
-@dataclass(frozen=True, eq=False)
-class Delivery:
-    """A message that parsed, and its place in the ledger."""
-
-    message: Msg
-    envelope: Envelope
-    event: Event
-    claim: Claim
-    received_at: float
-
-    def context(self, attempt: int) -> dict[str, str | int | None]:
-        """What every log line of this reaction carries."""
-        return {
-            "reaction": self.claim.reaction,
-            "key": self.claim.key,
-            "event_id": self.envelope.id,
-            "cause_id": self.envelope.causeid,
-            "attempt": attempt,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Reacted:
-    """A delivery whose handler has returned; `done` waits to be committed."""
-
-    delivery: Delivery
-    attempt: int
-    done: Done
 
 
 class Consumer:
@@ -100,6 +48,7 @@ class Consumer:
         self._place = place
         self._counters = Counters(reaction.name, self.tally, place.metrics, place.activity)
         self._acknowledger = Acknowledger(place.bus)
+        self._failures = Failures(reaction, place, self._counters, self._acknowledge)
         self._timeout_s = reaction.timeout.total_seconds()
         self._log = log.bind()
         """Bound once: to bind for every line is most of what a line costs."""
@@ -181,9 +130,9 @@ class Consumer:
         try:
             answers = await self._place.ledger.begin([delivery.claim for delivery in deliveries])
         except GtftdError as error:
-            self._state_failed(error)
+            self._failures.state_failed(error)
             for delivery in deliveries:
-                await _nak(delivery.message, STATE_RETRY)
+                await nak(delivery.message, STATE_RETRY)
             return
         crash_point("consumer.begun")
         repeated = []
@@ -192,7 +141,7 @@ class Consumer:
                 case "run":
                     self._start(delivery, answer, group)
                 case "busy":
-                    await _nak(delivery.message, BUSY_AGAIN)
+                    await nak(delivery.message, BUSY_AGAIN)
                 case "done" | "parked":
                     self._counters.repeated()
                     repeated.append(delivery.message)
@@ -215,18 +164,18 @@ class Consumer:
         received_at = time.monotonic()
         try:
             if not self.open.is_set():
-                await _nak(message, timedelta(seconds=1))
+                await nak(message, timedelta(seconds=1))
                 return None
             envelope, event = decode(message.data)
             if not isinstance(event, self.reaction.event):
                 raise Invalid(f"a {envelope.type} came in on {message.subject}")
             key = self.reaction.key(event)
         except (Invalid, RecursionError) as error:
-            await self._park_poison(message, error)
+            await self._failures.park_poison(message, error)
             return None
         wait = self._place.hold(event)
         if wait is not None:
-            await _nak(message, wait)
+            await nak(message, wait)
             return None
         return Delivery(message, envelope, event, Claim(self.reaction.name, key, envelope.id), received_at)
 
@@ -245,16 +194,8 @@ class Consumer:
             self._some_reacted.set()
 
     async def _failed(self, delivery: Delivery, attempt: int, error: Exception) -> None:
-        """The one place where a failure becomes a decision."""
         try:
-            match error:
-                case NoSpace():
-                    self._state_failed(error)
-                    await self._give_back(delivery, STATE_RETRY)
-                case Retriable() | TimeoutError():
-                    await self._retry(delivery, attempt, error)
-                case _:
-                    await self._park(delivery, attempt, error)
+            await self._failures.decide(delivery, attempt, error)
         finally:
             self._let_go(delivery)
 
@@ -308,54 +249,6 @@ class Consumer:
             for index, event in enumerate(events)
         ]
 
-    async def _retry(self, delivery: Delivery, attempt: int, error: Retriable | TimeoutError) -> None:
-        if attempt >= self.reaction.retry.attempts:
-            await self._park(delivery, attempt, error)
-            return
-        wait = self._delay(attempt, error)
-        self._counters.retried(delivery.claim.key)
-        log.warning("reaction.retried", error=_said(error), again_in_s=round(wait.total_seconds(), 3))
-        await self._give_back(delivery, wait, counted=True)
-
-    def _delay(self, attempt: int, error: Retriable | TimeoutError) -> timedelta:
-        retry = self.reaction.retry
-        doubled = min(retry.first * float(2 ** (attempt - 1)), retry.most)
-        jittered = doubled * random.uniform(0.75, 1.25)  # spreads load, guards nothing
-        asked = error.after if isinstance(error, Retriable) else None
-        return max(jittered, asked) if asked else jittered
-
-    async def _give_back(self, delivery: Delivery, wait: timedelta, *, counted: bool = False) -> None:
-        try:
-            await self._place.ledger.release(delivery.claim, counted=counted)
-        except GtftdError as error:
-            self._state_failed(error)
-        await _nak(delivery.message, wait)
-
-    async def _park(self, delivery: Delivery, attempt: int, error: Exception) -> None:
-        trace = "".join(traceback.format_exception(error)) if not isinstance(error, GtftdError) else ""
-        await self._store_failure(delivery.message, delivery.claim, attempt, error, trace)
-
-    async def _park_poison(self, message: Msg, error: Exception) -> None:
-        sequence = message.metadata.sequence.stream
-        claim = Claim(self.reaction.name, f"message:{message.metadata.stream}:{sequence}", "")
-        await self._store_failure(message, claim, 1, error, "")
-
-    async def _store_failure(self, message: Msg, claim: Claim, attempts: int, error: Exception, trace: str) -> None:
-        said = _said(error)
-        parked = ReactionParked(reaction=claim.reaction, key=claim.key, attempts=attempts, error=said)
-        fact = Outgoing(event_id("parked", claim.reaction, claim.key, attempts), parked, datetime.now(UTC))
-        failure = Failure(claim, message.subject, message.data, attempts, said, _own_frames(trace))
-        try:
-            await self._place.ledger.park(failure, self._place.outbox.rows([fact]))
-        except GtftdError as state_error:
-            self._state_failed(state_error)
-            await _nak(message, STATE_RETRY)
-            return
-        self._place.outbox.filled.set()
-        self._counters.parked(claim.key)
-        log.error("reaction.parked", parked_key=claim.key, error=said, attempts=attempts)
-        await self._acknowledge([message])
-
     async def _acknowledge(self, messages: list[Msg]) -> None:
         """Wait for the server's word (double ack). If it does not come, the ledger turns the messages down."""
         crash_point("consumer.acknowledging")
@@ -371,25 +264,3 @@ class Consumer:
                     await delivery.message.in_progress()
             if not self._in_hand:
                 self._some_in_hand.clear()
-
-    def _state_failed(self, error: GtftdError) -> None:
-        self._place.on_error(error)
-        log.warning("reaction.waiting", error=str(error))
-
-
-async def _nak(message: Msg, wait: timedelta) -> None:
-    """Always with a delay: a bare nak comes back at once and burns the machine."""
-    with contextlib.suppress(nats.errors.Error, OSError):
-        await message.nak(delay=max(wait.total_seconds(), 0.05))
-
-
-def _said(error: BaseException) -> str:
-    """What a person reads. The text of a foreign exception may quote a transcript, so only its class is kept."""
-    if isinstance(error, GtftdError):
-        return f"{type(error).__name__}: {error}"
-    return type(error).__name__
-
-
-def _own_frames(trace: str) -> str:
-    """Files, lines and functions of a traceback; never its last line, which may quote text."""
-    return "\n".join(line for line in trace.splitlines() if line.startswith(("  File", "    ")))

@@ -13,8 +13,9 @@ from typing import Literal
 import nats.errors
 from nats.js.errors import APIError
 
-from gtftd.bus.consumer import Consumer, Workplace
+from gtftd.bus.consumer import Consumer
 from gtftd.bus.contract import Reaction
+from gtftd.bus.delivery import Workplace
 from gtftd.errors import Missing
 from gtftd.logs import get_logger
 from gtftd.state.database import Database
