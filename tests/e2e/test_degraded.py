@@ -42,7 +42,7 @@ def external_server(folder: Path, port: int) -> Iterator[None]:
         'authorization { users = [ { user: daemon, password: "let-me-in" } ] }\n'
     )
     with (folder / "nats.log").open("ab") as log:
-        command = [find_binary(BusSettings()), "-c", folder / "nats.conf"]
+        command = [str(find_binary(BusSettings())), "-c", str(folder / "nats.conf")]
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         yield
