@@ -26,14 +26,14 @@ ALL = "*"
 
 @dataclass(frozen=True)
 class ReactionState:
-    """One reaction as an operator sees it; `pending` is None while the bus is away."""
+    """One reaction as an operator sees it; nothing is `pending` while the bus cannot be asked."""
 
     name: str
     subject: str
     doc: str
-    state: Literal["running", "paused", "held"]
+    state: Literal["running", "paused", "stopped"]
     concurrency: int
-    pending: int | None
+    pending: int
     running: int
     done: int
     repeated: int
@@ -134,7 +134,7 @@ class Runtime:
             name=reaction.name,
             subject=reaction.event.subject,
             doc=reaction.doc.strip().splitlines()[0],
-            state="held" if self._held else "paused" if self._is_paused(reaction.name) else "running",
+            state="stopped" if self._held else "paused" if self._is_paused(reaction.name) else "running",
             concurrency=reaction.concurrency,
             pending=await self._pending(consumer),
             running=tally.running,
@@ -147,13 +147,13 @@ class Runtime:
             p99_ms=tally.quantile_ms(0.99),
         )
 
-    async def _pending(self, consumer: Consumer) -> int | None:
+    async def _pending(self, consumer: Consumer) -> int:
         if not self._place.bus.ready.is_set():
-            return None
+            return 0
         with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
             async with asyncio.timeout(2):
                 return await consumer.pending()
-        return None
+        return 0
 
     async def _ensure(self, consumer: Consumer) -> None:
         while True:

@@ -8,23 +8,21 @@ import os
 import platform
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import nats.errors
 
 import gtftd
-from gtftd.bus.runtime import ReactionState
 from gtftd.control.listing import read_entries
 from gtftd.control.logtail import log_file, tail_log
 from gtftd.control.server import ControlServer
 from gtftd.errors import Invalid
-from gtftd.metrics import Happening
 from gtftd.schemas import control as wire
-from gtftd.state.parking import Parked
 
 if TYPE_CHECKING:
     from gtftd.programs.daemon import Daemon
 
+A = TypeVar("A", bound=wire.Answer)
 SOURCES = ("spool", "feed", "beads", "watch", "sweep")
 _COMPONENTS = {"beads": "dolt"}
 
@@ -75,7 +73,7 @@ class Orders:
             outbox=await parts.outbox.size(),
             spool_pending=len(await asyncio.to_thread(parts.spool.pending)),
             sources=self._sources(),
-            reactions=tuple(_reaction(state) for state in reactions),
+            reactions=tuple(_as(wire.ReactionStatus, state) for state in reactions),
             entries=wire.EntriesStatus(
                 folder=entries.folder,
                 total=entries.total,
@@ -91,7 +89,9 @@ class Orders:
         return wire.HealthResult(ok=self._parts.health.is_ok, conditions=self._conditions())
 
     async def reactions(self, _: wire.NoParams) -> wire.ReactionsResult:
-        return wire.ReactionsResult(reactions=tuple(_reaction(state) for state in await self._parts.runtime.states()))
+        return wire.ReactionsResult(
+            reactions=tuple(_as(wire.ReactionStatus, state) for state in await self._parts.runtime.states())
+        )
 
     async def pause(self, params: wire.PauseParams) -> wire.ChangedResult:
         await self._parts.runtime.pause(params.reaction, params.reason)
@@ -112,7 +112,7 @@ class Orders:
     async def parked_list(self, params: wire.ParkedListParams) -> wire.ParkedListResult:
         rows = await self._parts.parking.list(params.reaction, params.limit)
         total = await self._parts.parking.count()
-        return wire.ParkedListResult(total=total, parked=tuple(_parked(row) for row in rows))
+        return wire.ParkedListResult(total=total, parked=tuple(_as(wire.ParkedRow, row) for row in rows))
 
     async def parked_show(self, params: wire.ParkedShowParams) -> wire.ParkedShowResult:
         row = await self._parts.parking.show(params.id)
@@ -121,7 +121,7 @@ class Orders:
         except (ValueError, RecursionError):
             event = None
         return wire.ParkedShowResult(
-            **_parked(row).model_dump(),
+            **_as(wire.ParkedRow, row).model_dump(),
             traceback=row.traceback,
             event=event if isinstance(event, dict) else None,
             body=row.body[:2000].decode("utf-8", "replace"),
@@ -149,9 +149,9 @@ class Orders:
         following = self._parts.activity.follow()
         recent = self._parts.activity.recent()
         for happening in recent[len(recent) - min(params.recent, len(recent)) :]:
-            yield _happening(happening)
+            yield _as(wire.HappeningResult, happening)
         async for happening in following:
-            yield _happening(happening)
+            yield _as(wire.HappeningResult, happening)
 
     async def entries(self, params: wire.EntriesParams) -> wire.EntriesResult:
         return await asyncio.to_thread(read_entries, self._parts.state_dir, params)
@@ -210,12 +210,8 @@ class Orders:
         return tuple(found)
 
     def _conditions(self) -> tuple[wire.ConditionStatus, ...]:
-        return tuple(
-            wire.ConditionStatus(
-                component=item.component, state=item.state, name=item.name, detail=item.detail, since=item.since
-            )
-            for item in self._parts.health.board()
-        )
+        board = self._parts.health.board()
+        return tuple(_as(wire.ConditionStatus, item) for item in board)
 
     async def _closes(self) -> wire.ClosesStatus:
         seen, with_entry = await self._parts.evidence.count_closes()
@@ -231,37 +227,9 @@ class Orders:
         return [row.id for row in await self._parts.parking.list(choice.reaction, 1_000_000)]
 
 
-def _reaction(state: ReactionState) -> wire.ReactionStatus:
-    return wire.ReactionStatus(
-        name=state.name,
-        subject=state.subject,
-        state="stopped" if state.state == "held" else state.state,
-        concurrency=state.concurrency,
-        pending=state.pending or 0,
-        running=state.running,
-        done=state.done,
-        retried=state.retried,
-        parked=state.parked,
-        last_done_at=state.last_done_at,
-        p50_ms=state.p50_ms,
-        p99_ms=state.p99_ms,
-    )
-
-
-def _parked(row: Parked) -> wire.ParkedRow:
-    return wire.ParkedRow(
-        id=row.id,
-        reaction=row.reaction,
-        key=row.key,
-        subject=row.subject,
-        attempts=row.attempts,
-        error=row.error,
-        parked_at=row.parked_at,
-    )
-
-
-def _happening(happening: Happening) -> wire.HappeningResult:
-    return wire.HappeningResult(at=happening.at, kind=happening.kind, name=happening.name, detail=happening.detail)
+def _as(answer: type[A], found: object) -> A:
+    """An answer out of the fields that it shares with what a part of the daemon told."""
+    return answer.model_validate(found, from_attributes=True)
 
 
 def _mode(mode: str) -> Literal["embedded", "external"]:

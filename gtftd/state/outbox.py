@@ -57,17 +57,7 @@ class Outbox:
 
     async def put(self, outgoing: Sequence[Outgoing], also: Callable[[sqlite3.Connection], None] | None = None) -> int:
         """Commit the facts and `also` in one transaction; returns how many facts are new to the outbox."""
-        rows = self.rows(outgoing)
-
-        def work(connection: sqlite3.Connection) -> int:
-            if also is not None:
-                also(connection)
-            return insert_rows(connection, rows)
-
-        added = await self._database.write(work)
-        if added:
-            self.filled.set()
-        return added
+        return await self.put_encoded(self.rows(outgoing), also)
 
     async def put_encoded(
         self, rows: Sequence[tuple[str, str, bytes]], also: Callable[[sqlite3.Connection], None] | None = None
