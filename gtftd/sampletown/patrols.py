@@ -1,4 +1,7 @@
-"""Patrol roles: deacon, boot, witness and refinery. Their sessions have no bead of their own, only wisps."""
+"""Patrol roles: deacon, boot, witness and refinery. Their sessions have no bead of their own, only wisps.
+
+A round of a patrol is nobody's work; a merge request is the work of the refinery that merges it.
+"""
 
 from __future__ import annotations
 
@@ -132,8 +135,9 @@ def _merge(session: AgentSession, request: MergeRequest) -> None:
     world = session.world
     key = session.call("Bash", {"command": f"gt mq post-merge {request.wisp}"})
     beads = world.beads_of(request.bead)
+    world.truth.worked(request.wisp, session.session_id)
     beads.close(request.wisp, "merged", session.actor)
-    world.truth.wisps[request.wisp] = "merged"
+    world.truth.closed(request.wisp, by=session.actor, reason="merged", outcome="merged")
     reason = f"Merged in {request.wisp}"
     beads.close(request.bead, reason, session.actor)
     world.truth.closed(request.bead, by=session.actor, reason=reason, outcome="merged")

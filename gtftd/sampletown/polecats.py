@@ -74,9 +74,11 @@ def _submit(session: AgentSession, job: Job, rng: random.Random) -> Steps:
     branch = session.transcript.branch
     key = session.call("Bash", {"command": "gt done", "description": "Submit to the merge queue"})
     fields = f"branch: {branch}\ntarget: main\nsource_issue: {job.bead}\nworker: {session.identity.name}\nrig: {rig}"
+    title = f"Merge: {job.bead}"
     wisp = world.beads[rig].create(
-        f"Merge: {job.bead}", actor=session.actor, description=fields, wisp=True, labels=("gt:merge-request",)
+        title, actor=session.actor, description=fields, wisp=True, labels=("gt:merge-request",)
     )
+    world.truth.opened(wisp, database=rig, rig=rig, title=title, issue_type="task", wisp=True)
     _tell_done(session, job, "COMPLETED", mr=wisp)
     world.merge_queue[rig].append(MergeRequest(wisp, job.bead, branch, job.task))
     session.answer(key, f"✓ Work submitted to merge queue\n  MR ID: {wisp}\n  Source: {branch}\n  Issue: {job.bead}")

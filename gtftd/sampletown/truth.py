@@ -46,6 +46,7 @@ class BeadTruth:
     rig: str | None
     title: str
     issue_type: str
+    wisp: bool = False
     episodes: list[Episode] = field(default_factory=lambda: [Episode(1)])
 
 
@@ -84,12 +85,14 @@ class Truth:
     beads: dict[str, BeadTruth] = field(default_factory=dict)
     sessions: dict[str, SessionTruth] = field(default_factory=dict)
     wisps: dict[str, str] = field(default_factory=dict)
-    """Closed wisps, with the reason."""
+    """Closed wisps that were nobody's work (rounds of a patrol), with the reason."""
     secrets: list[PlantTruth] = field(default_factory=list)
     _next_save_s: float = field(default=0.0, compare=False)
 
-    def opened(self, bead: str, *, database: str, rig: str | None, title: str, issue_type: str) -> None:
-        self.beads[bead] = BeadTruth(bead, database, rig, title, issue_type)
+    def opened(
+        self, bead: str, *, database: str, rig: str | None, title: str, issue_type: str, wisp: bool = False
+    ) -> None:
+        self.beads[bead] = BeadTruth(bead, database, rig, title, issue_type, wisp)
         self._save_sometimes()
 
     def started(self, session_id: str, identity: Identity, tmux_session: str, transcript: Path) -> None:
