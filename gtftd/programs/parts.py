@@ -157,7 +157,7 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
         town=town,
         poller=poller,
         spool_source=SpoolSource(
-            around, settings.spool, spool, on_bead_touched=poller.wake, may_forget=_may_forget(evidence)
+            around, settings.spool, spool, on_beads_touched=poller.wake, may_forget=_may_forget(evidence)
         ),
         feed=FeedSource(around, settings.feed),
         watcher=Watcher(around, settings.watch),

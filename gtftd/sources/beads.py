@@ -18,7 +18,7 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -36,7 +36,7 @@ from gtftd.sources.bead_memory import Position
 from gtftd.state.database import Database
 from gtftd.state.outbox import Outbox, Outgoing
 from gtftd.town.beads import BeadsReader, DatabaseMissing, Head, SchemaUnknown, ServerClock, Snapshot
-from gtftd.town.beads_server import beads_databases, beads_port
+from gtftd.town.beads_server import beads_databases, beads_port, database_of_bead
 from gtftd.town.layout import Town
 
 WAKE_GAP_S = 1.0
@@ -69,8 +69,19 @@ class _Scene:
         return None if water is None else shifted(water, -overlap_s)
 
 
+@dataclass(frozen=True)
+class _Round:
+    """The last look at every database: when it began, monotonic, and the server's clock then."""
+
+    at: float
+    clock: ServerClock
+
+
 class BeadsPoller:
-    """Polls every `poll_s`, at once on `wake`; each database fails, waits and heals by itself."""
+    """Looks at every database each `poll_s`, and at once at those that `wake` is about.
+
+    Each database fails, waits and heals by itself.
+    """
 
     def __init__(  # the daemon's parts, each once
         self,
@@ -90,13 +101,16 @@ class BeadsPoller:
         self._metrics = metrics
         self._clock = clock
         self._woken = asyncio.Event()
+        self._touched: set[str] = set()
+        self._round: _Round | None = None
         self._server = _Patience(settings)
         self._patience: dict[str, _Patience] = {}
         self._state_failed = False
         self.reader = BeadsReader(settings, lambda: beads_port(town_loader(), settings))
 
-    def wake(self) -> None:
-        """A hook fired: poll now, or once more right after the poll that is running. Never blocks."""
+    def wake(self, beads: Iterable[str] = ()) -> None:
+        """Something happened to `beads`: poll now, or right after the poll that is running. Never blocks."""
+        self._touched.update(beads)
         self._woken.set()
 
     async def run(self) -> None:
@@ -112,20 +126,38 @@ class BeadsPoller:
             await self.reader.close()
 
     async def poll(self) -> int:
-        """Look at every database once that is not waiting after a failure; returns how many facts came."""
+        """Look at the databases that are not waiting after a failure; returns how many facts came.
+
+        At those of the beads that were touched when these bring news, else at every one of them.
+        """
         self._woken.clear()
+        touched, self._touched = self._touched, set()
         if not self._server.ready(time.monotonic()):
             return 0
         try:
-            names = await asyncio.to_thread(self._databases)
+            names, owners = await asyncio.to_thread(self._databases, touched)
         except GtftdError as error:
+            self._round = None
             self._fail("dolt", "town.unreadable", self._server, error)
             return 0
+        return await self._look_at_owners(owners) or await self._look_at_all(names)
+
+    async def _look_at_owners(self, names: Sequence[str]) -> int:
+        """0 also when everything is due anyway: looking at the others then must not wait for more wake-ups."""
+        now = time.monotonic()
+        if self._round is None or now >= self._round.at + self._settings.poll_s:
+            return 0
+        clock = self._round.clock.later(now - self._round.at)
+        return sum([await self._attend(name, clock, expects_news=True) for name in names])
+
+    async def _look_at_all(self, names: Sequence[str]) -> int:
         try:
             clock = await self.reader.clock()
         except GtftdError as error:
+            self._round = None
             self._fail("dolt", "dolt.unreachable", self._server, error)
             return 0
+        self._round = _Round(time.monotonic(), clock)
         self._server.succeeded()
         self._health.ok("dolt")
         for gone in self._patience.keys() - set(names):
@@ -133,20 +165,25 @@ class BeadsPoller:
             self._health.forget(f"dolt:{gone}")
         return sum([await self._attend(name, clock) for name in names])
 
-    def _databases(self) -> tuple[str, ...]:
-        return beads_databases(self._town_loader(), self._settings)
+    def _databases(self, touched: Iterable[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """All that may be read, and those of them that hold the beads."""
+        town = self._town_loader()
+        names = beads_databases(town, self._settings)
+        owners = {database_of_bead(town, bead) for bead in touched}
+        return names, [name for name in names if name in owners]
 
-    async def _attend(self, name: str, clock: ServerClock) -> int:
+    async def _attend(self, name: str, clock: ServerClock, *, expects_news: bool = False) -> int:
         patience = self._patience.setdefault(name, _Patience(self._settings))
         if not patience.ready(time.monotonic()):
             return 0
         try:
-            count = await self._catch_up(name, clock)
+            count = await self._catch_up(name, clock, expects_news=expects_news)
         except DatabaseMissing as error:
             self._fail(f"dolt:{name}", "dolt.database_missing", patience, error)
         except SchemaUnknown as error:
             self._fail(f"dolt:{name}", "dolt.schema_unknown", patience, error)
         except Unreachable as error:
+            self._round = None
             self._fail(f"dolt:{name}", "dolt.unreachable", patience, error)
         except (NoSpace, Busy) as error:
             self._state_failed = True
@@ -161,7 +198,7 @@ class BeadsPoller:
             return count
         return 0
 
-    async def _catch_up(self, name: str, clock: ServerClock) -> int:
+    async def _catch_up(self, name: str, clock: ServerClock, *, expects_news: bool) -> int:
         """Batch after batch, each kept before the next, until nothing is new."""
         position = await self._database.read(lambda connection: memory.load_position(connection, name))
         if position is None:
@@ -171,8 +208,10 @@ class BeadsPoller:
         told = 0
         while True:
             async with self.reader.snapshot(name) as view:
+                if expects_news:
+                    await view.freeze()
                 news = await self._read(_Scene(name, view, position, clock))
-            told += await self._keep(name, news)
+                told += await self._keep(name, news)
             position = news.position
             if news.complete:
                 return told
@@ -274,7 +313,8 @@ class BeadsPoller:
     async def _rest(self) -> None:
         """Until the next poll is due or `wake` is called; a failing server is given its gap even then."""
         now = time.monotonic()
-        waiting = self._settings.poll_s if self._server.calm else max(self._server.not_before - now, 0.0)
+        due = self._round.at + self._settings.poll_s if self._round else self._server.not_before
+        waiting = max(due - now, 0.0)
         gap = 0.0 if self._server.calm else min(WAKE_GAP_S, waiting)
         await asyncio.sleep(gap)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,17 +60,17 @@ class SpoolSource:
         settings: SpoolSettings,
         spool: Spool,
         *,
-        on_bead_touched: Callable[[], None],
+        on_beads_touched: Callable[[Collection[str]], None],
         may_forget: MayForget,
     ) -> None:
         self._around = around
         self._settings = settings
         self._spool = spool
-        self._on_bead_touched = on_bead_touched
+        self._on_beads_touched = on_beads_touched
         self._may_forget = may_forget
         self._town = LatestTown(around)
         self._patience = Patience(SOURCE, around)
-        self._waker = Waker(SOURCE, step_ms=10)
+        self._waker = Waker(SOURCE, step_ms=10, for_new_files=True)
         self._immovable: set[Path] = set()
         self._tidied_at = 0.0
 
@@ -115,8 +115,8 @@ class SpoolSource:
     async def _take(self, paths: list[Path]) -> int:
         read = await asyncio.to_thread(lambda: self._read(paths, self._town.read()))
         taken = [one for one in read if isinstance(one, _Taken)]
-        if any(isinstance(one.event, BeadTouched) for one in taken):
-            self._on_bead_touched()
+        if beads := {one.event.bead for one in taken if isinstance(one.event, BeadTouched)}:
+            self._on_beads_touched(beads)
         crash_point("spool.read")
         added = await self._commit(taken)
         crash_point("spool.committed")

@@ -151,11 +151,11 @@ class Snapshot:
         found: dict[str, Issue] = {}
         for table in self._beads:
             wanted = ", ".join(name for name in _ISSUE if name in self._columns(table))
-            for start in range(0, len(beads), MANY):
-                part = list(beads[start : start + MANY])
+            missing = [bead for bead in beads if bead not in found]
+            for start in range(0, len(missing), MANY):
+                part = missing[start : start + MANY]
                 rows = await self._query(f"SELECT {wanted} FROM {table} WHERE id IN ({_marks(part)})", part)
-                for issue in map(parse_issue, rows):
-                    found.setdefault(issue.bead, issue)
+                found |= {issue.bead: issue for issue in map(parse_issue, rows)}
         return found
 
     async def closed_since(self, after: datetime) -> list[ClosedBead]:

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 import aiomysql
@@ -40,6 +40,10 @@ class ServerClock:
     def zone_s(self) -> int:
         """How far local time is ahead of UTC, to the minute."""
         return round((self.local - self.utc).total_seconds() / 60) * 60
+
+    def later(self, seconds: float) -> ServerClock:
+        passed = timedelta(seconds=seconds)
+        return ServerClock(self.local + passed, self.utc + passed)
 
 
 class Address(Protocol):

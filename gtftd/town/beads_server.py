@@ -12,7 +12,7 @@ from gtftd.schemas.settings import BeadsSettings
 from gtftd.town.layout import Town
 
 DEFAULT_PORT = 3307
-TOWN_DATABASE = "hq"
+TOWN_DATABASE = TOWN_PREFIX = "hq"
 log = get_logger("town")
 
 
@@ -38,6 +38,14 @@ def beads_databases(town: Town, settings: BeadsSettings) -> tuple[str, ...]:
     names = [_database(town.beads_dir) or TOWN_DATABASE]
     names += [_database(rig.beads_dir) or rig.name for rig in town.rigs]
     return tuple(dict.fromkeys(names))
+
+
+def database_of_bead(town: Town, bead: str) -> str | None:
+    """Where a bead of this prefix is kept; None for a prefix that nobody has."""
+    rig = town.rig(town.rig_of_bead(bead) or "")
+    if rig is not None:
+        return _database(rig.beads_dir) or rig.name
+    return (_database(town.beads_dir) or TOWN_DATABASE) if bead.startswith(f"{TOWN_PREFIX}-") else None
 
 
 def listener_port(yaml: str) -> int | None:

@@ -45,7 +45,7 @@ def drop(spool: Spool, name: str, content: bytes) -> Path:
     return (spool.tmp / name).rename(spool.new / name)
 
 
-def source(around: Surroundings, spool: Spool, woken: list[float] | None = None, **limits: float) -> SpoolSource:
+def source(around: Surroundings, spool: Spool, woken: list[str] | None = None, **limits: float) -> SpoolSource:
     async def forgettable(session_id: str) -> bool:
         return session_id == "forgettable"
 
@@ -53,7 +53,7 @@ def source(around: Surroundings, spool: Spool, woken: list[float] | None = None,
         around,
         SpoolSettings.model_validate(limits),
         spool,
-        on_bead_touched=lambda: woken.append(time.monotonic()) if woken is not None else None,
+        on_beads_touched=lambda beads: woken.extend(beads) if woken is not None else None,
         may_forget=forgettable,
     )
 
@@ -64,7 +64,7 @@ async def sessions(around: Surroundings) -> list[str]:
 
 async def test_a_file_becomes_a_fact_and_goes(town: Path, tmp_path: Path, spool: Spool) -> None:
     """Its id comes from its name; a bead that was touched wakes the poller."""
-    woken: list[float] = []
+    woken: list[str] = []
     with opened(tmp_path, town) as around:
         async with running(source(around, spool, woken, rescan_s=60)):
             await asyncio.sleep(0.1)
@@ -76,18 +76,33 @@ async def test_a_file_becomes_a_fact_and_goes(town: Path, tmp_path: Path, spool:
                     await asyncio.sleep(0.01)
         assert {event_id("spool", "s-1"), event_id("spool", "b-1")} == {one.id for one in found}
         assert {"gtftd.turn.ended.v1", "gtftd.bead.touched.v1"} == {one.type for one in found}
-        assert 1 == len(woken)
+        assert ["gt-1"] == woken
         assert 2 == value(around.metrics, "gtftd_source_facts_total", source="spool")
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError("OS file watch limit reached")
+
+
+@pytest.mark.parametrize("refused", ["gtftd.sources.doorbell.fcntl.fcntl", "gtftd.sources.waker.awatch"])
+async def test_either_notification_is_enough(
+    town: Path, tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """A hook's rename wakes the source long before it looks by itself: by dnotify, else by watchfiles."""
+    monkeypatch.setattr(refused, refuse)
+    with opened(tmp_path, town) as around:
+        async with running(source(around, spool, rescan_s=3600)):
+            for number in range(3):
+                drop(spool, f"s-{number}", hook_file(f"s-{number}"))
+                await until(around, lambda found, enough=number + 1: len(found) == enough)  # type: ignore[misc]
+                await asyncio.sleep(0.05)
 
 
 async def test_without_notifications_the_spool_is_scanned(
     town: Path, tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There may be no inotify; and the spool may be removed and made anew."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("OS file watch limit reached")
-
+    """There may be neither dnotify nor inotify; and the spool may be removed and made anew."""
+    monkeypatch.setattr("gtftd.sources.doorbell.fcntl.fcntl", refuse)
     monkeypatch.setattr("gtftd.sources.waker.awatch", refuse)
     with opened(tmp_path, town) as around:
         async with running(source(around, spool, rescan_s=0.02)):

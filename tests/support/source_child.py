@@ -57,7 +57,7 @@ def spool_source(around: Surroundings, state: Path) -> SpoolSource:
 
     spool = Spool(state / "spool")
     spool.ensure()
-    return SpoolSource(around, SpoolSettings(), spool, on_bead_touched=lambda: None, may_forget=never)
+    return SpoolSource(around, SpoolSettings(), spool, on_beads_touched=lambda _: None, may_forget=never)
 
 
 def main() -> None:
