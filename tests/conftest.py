@@ -23,9 +23,7 @@ def nothing_left_behind() -> Iterator[None]:
     before = {thread.name for thread in threading.enumerate()}
     yield
     left = [
-        thread.name
-        for thread in threading.enumerate()
-        if thread.name.startswith("gtftd") and thread.name not in before
+        thread.name for thread in threading.enumerate() if thread.name.startswith("gtftd") and thread.name not in before
     ]
     assert left == []
 

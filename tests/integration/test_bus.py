@@ -64,7 +64,7 @@ async def test_a_bug_parks_at_once_without_the_text_of_the_error(tmp_path: Path)
     """An undeclared exception is no reason to try again, and its message may quote a transcript."""
 
     async def bug(event: Event) -> None:
-        raise KeyError("ghp_secret_in_an_exception")
+        raise KeyError(event.bead * 2)  # type: ignore[attr-defined]
 
     async with place(tmp_path, [reaction("bug", bug)]) as here:
         parking = Parking(here.database)
@@ -72,7 +72,7 @@ async def test_a_bug_parks_at_once_without_the_text_of_the_error(tmp_path: Path)
         await until(parking.count)
         [parked] = await parking.list()
         assert (parked.attempts, parked.error) == (1, "KeyError")
-        assert "ghp_secret_in_an_exception\"" not in parked.traceback.replace('raise KeyError("ghp_secret', "")
+        assert "gt-1gt-1" not in parked.traceback
         assert "in bug" in parked.traceback
 
 
@@ -83,7 +83,10 @@ async def test_poison_is_parked_and_hurts_no_neighbour(tmp_path: Path) -> None:
     async def note(event: Event) -> None:
         seen.append(event.bead)  # type: ignore[attr-defined]
 
-    good = b'{"specversion":"1.0","id":"x","source":"s","type":"gtftd.bead.touched.v1","time":"2026-01-01T00:00:00Z","data":%s}'
+    good = (
+        b'{"specversion":"1.0","id":"x","source":"s","type":"gtftd.bead.touched.v1",'
+        b'"time":"2026-01-01T00:00:00Z","data":%s}'
+    )
     poison = [
         b"",
         b"{",
@@ -106,7 +109,7 @@ async def test_poison_is_parked_and_hurts_no_neighbour(tmp_path: Path) -> None:
 
 async def test_a_publisher_may_say_town_events_only(tmp_path: Path) -> None:
     """The publisher's password opens the town subjects, and neither facts nor the JetStream API."""
-    async with place(tmp_path, []) as here:
+    async with place(tmp_path, []):
         login = json.loads((tmp_path / "bus" / "publisher.json").read_text())
         refused: list[str] = []
 

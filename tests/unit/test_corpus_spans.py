@@ -180,7 +180,10 @@ def test_taking_a_span_leaves_no_orphans(tmp_path: Path) -> None:
     ("command", "expected"),
     [
         ("bd close gt-a", [("gt-a", "close")]),
-        ("cd /x && FOO=1 timeout 60s /usr/bin/bd --db y close gt-a.1 hq-b2 -r gt-no", [("gt-a.1", "close"), ("hq-b2", "close")]),
+        (
+            "cd /x && FOO=1 timeout 60s /usr/bin/bd --db y close gt-a.1 hq-b2 -r gt-no",
+            [("gt-a.1", "close"), ("hq-b2", "close")],
+        ),
         ("bd update gt-a --status closed", [("gt-a", "close")]),
         ("bd update gt-a --status=closed --notes 'x'", [("gt-a", "close")]),
         ("bd update gt-a --status open", []),
