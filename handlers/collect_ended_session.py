@@ -12,7 +12,7 @@ from gtftd.schemas.town import SessionEnded
 @on(
     SessionEnded,
     key=lambda event: f"{event.session_id or event.tmux_session}@{event.at.isoformat()}/{event.seen_by}",
-    retry=Retry(attempts=12, first=timedelta(milliseconds=200), most=timedelta(minutes=2)),
+    retry=Retry(attempts=40, first=timedelta(milliseconds=200), most=timedelta(minutes=2)),
     concurrency=2,
     timeout=timedelta(minutes=5),
 )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from gtftd.bus import on
+from datetime import timedelta
+
+from gtftd.bus import Retry, on
 from gtftd.corpus import Collector, Evidence
 from gtftd.schemas.town import BeadReleased
 
 
-@on(BeadReleased, key=lambda event: f"{event.bead}<{event.actor}@{event.at.isoformat()}/{event.how}", concurrency=4)
+@on(
+    BeadReleased,
+    key=lambda event: f"{event.bead}<{event.actor}@{event.at.isoformat()}/{event.how}",
+    retry=Retry(attempts=40, first=timedelta(milliseconds=200), most=timedelta(minutes=2)),
+    concurrency=4,
+    timeout=timedelta(minutes=5),
+)
 async def record_release(event: BeadReleased, evidence: Evidence, collector: Collector) -> None:
     """The row says who, what, when and how, so a second one is the same; late evidence moves cuts already made."""
     await evidence.add_change(event)

@@ -15,7 +15,7 @@ from gtftd.schemas.town import BeadUpdated
     key=lambda event: (
         f"{event.database}/{event.bead}@{event.at.isoformat()}/{','.join(event.changes)}/{event_id(event.reason)[:8]}"
     ),
-    retry=Retry(attempts=12, first=timedelta(milliseconds=200), most=timedelta(minutes=2)),
+    retry=Retry(attempts=40, first=timedelta(milliseconds=200), most=timedelta(minutes=2)),
     concurrency=4,
     timeout=timedelta(minutes=5),
 )

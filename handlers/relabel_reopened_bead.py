@@ -12,7 +12,7 @@ from gtftd.schemas.town import BeadReopened
 @on(
     BeadReopened,
     key=lambda event: f"{event.database}/{event.bead}#{event.episode}",
-    retry=Retry(attempts=12, first=timedelta(milliseconds=200), most=timedelta(minutes=2)),
+    retry=Retry(attempts=40, first=timedelta(milliseconds=200), most=timedelta(minutes=2)),
     concurrency=4,
     timeout=timedelta(minutes=5),
 )

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from gtftd.corpus.scrub import Scrubber
 
 SETTLE_AGAIN = timedelta(milliseconds=150)
+MANY = 1000
+"""More entries than one bead has."""
 REMEMBERED = 4096
 """Sessions and entries whose last state is kept in memory, so that nothing is done twice."""
 T = TypeVar("T")
@@ -85,7 +87,7 @@ class Collector:
         """Store the entries of everybody who worked on the bead; a skip with its reason when nobody did."""
         started = time.monotonic()
         await self.of_bead(event.bead)
-        rows = await self._store.newest(bead=event.bead, limit=1000)
+        rows = await self._store.newest(bead=event.bead, limit=MANY)
         if any(row.episode == event.episode for row in rows):
             self._metrics.close_to_entry_seconds.observe(time.monotonic() - started)
             return None
@@ -94,8 +96,10 @@ class Collector:
         return CollectionSkipped(bead=event.bead, session_id=None, reason=reason)
 
     async def of_bead(self, bead: str) -> None:
-        """Reconcile every session that may have worked on the bead."""
-        await self.of_sessions([session.session_id for session in await self._evidence.sessions_of_bead(bead)])
+        """Reconcile every session that may have worked on the bead, and those that were thought to have."""
+        working = [session.session_id for session in await self._evidence.sessions_of_bead(bead)]
+        thought = [row.session_id for row in await self._store.newest(bead=bead, limit=MANY)]
+        await self.of_sessions(dict.fromkeys([*working, *thought]))
 
     async def of_sessions(self, session_ids: Iterable[str]) -> None:
         """Reconcile them all, even when some are not ready; raises NotReady for these at the end."""

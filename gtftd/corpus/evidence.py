@@ -166,7 +166,7 @@ class Evidence:
         return await self._database.read(work)
 
     async def sessions_of_bead(self, bead: str) -> list[Session]:
-        """Those of everybody who had to do with the bead, except for sessions that were over before it began."""
+        """Those of everybody who had to do with the bead while it was worked on: the newest first."""
 
         def work(connection: sqlite3.Connection) -> list[Session]:
             changes, closes = _changes(connection, [bead]), _closes(connection, [bead])
@@ -176,7 +176,10 @@ class Evidence:
             if not actors:
                 return []
             where = f"actor IN ({_marks(actors)}) AND (ended_at IS NULL OR end_reason = 'quiet' OR ended_at >= ?)"
-            return _sessions(connection, where, (*sorted(actors), (min(times) - SLACK).timestamp()))
+            where += " AND (started_at IS NULL OR started_at <= ?)"
+            latest = (max(times) + SLACK).timestamp() if _is_over(changes, closes) else float("inf")
+            values = (*sorted(actors), (min(times) - SLACK).timestamp(), latest)
+            return _sessions(connection, where, values)[::-1]
 
         return await self._database.read(work)
 
@@ -284,6 +287,13 @@ def _changes(connection: sqlite3.Connection, beads: Sequence[str]) -> list[Chang
 def _closes(connection: sqlite3.Connection, beads: Sequence[str]) -> list[Close]:
     rows = connection.execute(f"{_CLOSES} WHERE c.bead IN ({_marks(beads)}) ORDER BY c.bead, c.episode", beads)
     return [_close(*row) for row in rows]
+
+
+def _is_over(changes: Sequence[Change], closes: Sequence[Close]) -> bool:
+    """Closed, and given to nobody since."""
+    last = max((close.closed_at for close in closes), default=None)
+    given = (change.at for change in changes if change.change == "assigned")
+    return last is not None and all(at <= last for at in given)
 
 
 def _marks(values: Sequence[object] | set[str]) -> str:

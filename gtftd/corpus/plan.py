@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gtftd.corpus.evidence import Session
 from gtftd.corpus.outcome import ADMINISTRATIVE, judge
-from gtftd.corpus.spans import Span, Taken, Timeline, Work, rest, take
+from gtftd.corpus.spans import Span, Taken, Timeline, Work, rest, second, take
 from gtftd.corpus.stints import Stint
 from gtftd.schemas.corpus import Outcome
 from gtftd.schemas.event import event_id
@@ -83,7 +83,16 @@ def _work(stint: Stint, session: Session) -> Work:
         released_at=stint.released_at,
         closed_at=close.closed_at if close else None,
         closed_by_this_actor=bool(close and close.closed_by == session.actor),
+        needs_command=_was_ending(stint, session),
     )
+
+
+def _was_ending(stint: Stint, session: Session) -> bool:
+    """The work began before the session and ended by the second in which it started: another one did it."""
+    began, ended, started = stint.assigned_at, stint.ended_at, session.started_at
+    if began is None or ended is None or started is None:
+        return False
+    return second(began) < second(started) and second(ended) <= second(started)
 
 
 def is_over(stint: Stint, session: Session) -> bool:

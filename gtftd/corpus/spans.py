@@ -33,6 +33,8 @@ class Work:
     released_at: datetime | None = None
     closed_at: datetime | None = None
     closed_by_this_actor: bool = False
+    needs_command: bool = False
+    """Only a command of the session itself shows that it had a part in this."""
 
     @property
     def ended_at(self) -> datetime | None:
@@ -231,6 +233,8 @@ def _find_end(timeline: Timeline, work: Work) -> _End | None:
     for call in reversed(timeline.calls):
         if _ends(call, times, work, limit, handover):
             return _End(call.index, f"its {_SPOKEN[call.ended.kind]}", settled=True)
+    if work.needs_command:
+        return None
     if limit is None:
         return _End(len(lines) - 1, "the last line", settled=False)
     past = bisect_right(timeline.seconds, second(limit))

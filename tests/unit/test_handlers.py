@@ -189,6 +189,54 @@ async def test_a_close_waits_for_its_own_command(tmp_path: Path, town: Path) -> 
         assert ["bd show hb-1", "bd close hb-1"] == commands(here, "hb-1")
 
 
+async def test_a_session_that_begins_when_the_last_work_ended_waits_for_none_of_its_commands(
+    tmp_path: Path, town: Path
+) -> None:
+    """A polecat's next session often starts in the second of the close, which the session before it made."""
+    path, times = session_of(tmp_path / "claude", "hb-1")
+    end = times["hb-1"][1]
+    successor = TranscriptBuilder(
+        "successor", start=end + timedelta(milliseconds=400), step=timedelta(milliseconds=100)
+    )
+    successor.user("What is on my hook?")
+    successor.say("I look.")
+    following = successor.write(tmp_path / "claude")
+    async with bench(tmp_path / "state", town, clock=lambda: end.timestamp() + 1) as here:
+        await here.tell(started(path=path), assigned("hb-1"))
+        await here.tell(started("successor", at=end + timedelta(milliseconds=300), path=following))
+        await here.tell(closed("hb-1", end), assigned("hb-2", at=end + timedelta(seconds=1)))
+        assert [(SESSION, "hb-1")] == [(entry.session_id, entry.bead) for entry in here.entries()]
+
+
+async def test_a_session_of_less_than_a_second_keeps_what_it_closed(tmp_path: Path, town: Path) -> None:
+    """Its own command says that the work was its own."""
+    builder = TranscriptBuilder(start=START + timedelta(milliseconds=600), step=timedelta(milliseconds=10))
+    builder.user("Close it.")
+    builder.bash("bd close hb-1")
+    path = builder.write(tmp_path / "claude")
+    async with bench(tmp_path / "state", town, clock=later) as here:
+        await here.tell(assigned("hb-1", at=START - timedelta(minutes=1)))
+        await here.tell(started(at=START + timedelta(milliseconds=500), path=path), closed("hb-1", START))
+        assert ["bd close hb-1"] == commands(here, "hb-1")
+
+
+async def test_what_is_told_of_an_old_bead_waits_for_no_session_that_came_later(tmp_path: Path, town: Path) -> None:
+    """The later session is in the midst of a close of its own, whose line is not on disk yet."""
+    path, times = session_of(tmp_path / "claude", "hb-1")
+    end = times["hb-1"][1]
+    much_later = end + timedelta(minutes=30)
+    builder = TranscriptBuilder("successor", start=much_later)
+    builder.user("Begin.")
+    builder.bash("bd show hb-2")
+    following = builder.write(tmp_path / "claude")
+    async with bench(tmp_path / "state", town, clock=lambda: builder.now.timestamp()) as here:
+        await here.tell(started(path=path), assigned("hb-1"), closed("hb-1", end))
+        await here.tell(started("successor", at=much_later, path=following), assigned("hb-2", at=much_later))
+        with pytest.raises(NotReady):
+            await here.tell(closed("hb-2", builder.now))
+        await here.tell(assigned("hb-1", seen_by="poll"))
+
+
 async def test_it_does_not_wait_for_ever(tmp_path: Path, town: Path) -> None:
     """A close long past, or dated in the future by a clock that is wrong, is taken as the transcript stands."""
     path, times = session_of(tmp_path / "claude", "hb-1")
