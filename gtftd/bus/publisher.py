@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,11 @@ BATCH = 256
 ACK_S = 15.0
 FIRST_ACK_S = 5.0
 RETRY_S = 1.0
+NOTED_BYTES = 2048
+IDENTIFIERS = (
+    "bead", "change", "changes", "closed_by", "how", "type", "actor", "role", "rig", "by", "start", "session_id",
+    "tmux_session", "path", "database", "rows", "outcome",
+)  # fmt: skip
 
 
 class Publisher:
@@ -122,4 +128,27 @@ class Publisher:
         for row in rows:
             name = row.subject.partition(".")[2].partition(".")[2]
             self._metrics.events_published.labels(subject=name).inc()
-            self._activity.note("event", name, id=row.id)
+            self._activity.note("event", name, **_identifiers(name, row.body))
+
+
+def _identifiers(name: str, body: bytes) -> dict[str, str | int]:
+    """What a live view may say of an event: ids and words of ours, never what people or agents wrote."""
+    if len(body) > NOTED_BYTES:
+        return {}
+    try:
+        data = json.loads(body)["data"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    if not isinstance(data, dict):
+        return {}
+    keys = (*IDENTIFIERS, "reason") if name == "collection.skipped" else IDENTIFIERS
+    found: dict[str, str | int] = {}
+    for key in keys:
+        match data.get(key):
+            case str(text) if text:
+                found[key] = text[:100]
+            case int(count):
+                found[key] = count
+            case [*names] if names:
+                found[key] = ",".join(map(str, names))[:100]
+    return found

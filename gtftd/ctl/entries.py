@@ -12,12 +12,17 @@ from gtftd.ctl.target import Json, Target, on_target
 from gtftd.errors import Corrupt, Invalid, Missing
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    from collections.abc import Sequence
 
-    from gtftd.schemas.corpus import Entry, Message
+    from rich.table import Table
+
+    from gtftd.schemas.control import EntryRow
 
 app = typer.Typer(help="The training entries: list them, read one.", no_args_is_help=True)
-_SHOWN_CHARACTERS = 2000
+_NUMBERS = ("age", "conf", "messages", "redacted", "size")
+_SPARED = ("size", "redacted", "messages", "conf", "session", "age")
+"""Columns that a narrow terminal goes without, the first first."""
+_WIDE = 100
 
 
 @app.command("list")
@@ -32,8 +37,6 @@ def list_entries(
     as_json: Json = False,
 ) -> None:
     """The newest entries."""
-    from rich.text import Text
-
     from gtftd.control.listing import read_entries
     from gtftd.schemas.control import EntriesParams
 
@@ -41,16 +44,48 @@ def list_entries(
     if as_json:
         show.print_json(found.model_dump(mode="json"))
         return
-    numbers = ("conf", "messages", "redacted", "size")
-    table = show.table("entry", "stored", "role", "rig", "bead", "outcome", *numbers, right=numbers)
-    for row in found.entries:
-        names = (row.role, row.rig or "-", row.bead or "-", row.outcome)
-        counts = (f"{row.confidence:.2f}", str(row.messages), str(row.redactions), show.size(row.size_bytes))
-        told = (Text(show.clean(name)) for name in names)
-        table.add_row(row.entry_id[:12], show.age(row.stored_at), *told, *counts)
+    out = show.console()
     if found.entries:
-        show.console().print(table)
-    show.print_line(f"{found.total} entries in {found.folder}")
+        out.print(_table(found.entries, out.width))
+    shown = f"the newest {len(found.entries)} of " if 0 < len(found.entries) < found.total else ""
+    show.print_line(f"{shown}{found.total} entries in {found.folder}")
+
+
+def _table(rows: Sequence[EntryRow], width: int) -> Table:
+    """As many columns as fit; which go first is said by `_SPARED`."""
+    from rich.text import Text
+
+    cells = [_cells(row) for row in rows]
+    widths = {name: max(len(name), *(Text(cell[name]).cell_len for cell in cells)) for name in cells[0]}
+    gap = 2 if width >= _WIDE else 1
+    names = list(cells[0])
+    for name in _SPARED:
+        if sum(widths[name] + gap for name in names) - gap <= width:
+            break
+        names.remove(name)
+    table = show.table(*names, right=_NUMBERS, gap=gap)
+    for row, cell in zip(rows, cells, strict=True):
+        styles = {"entry": show.CALM, "outcome": show.OUTCOMES.get(row.outcome, ""), "age": show.DIM}
+        table.add_row(*(Text(cell[name], styles.get(name, "")) for name in names))
+    return table
+
+
+def _cells(row: EntryRow) -> dict[str, str]:
+    from gtftd.ctl.page import which, who
+
+    told = {
+        "entry": row.entry_id[:8],
+        "age": show.short_age(row.stored_at),
+        "actor": who(row.actor, row.rig, row.role),
+        "bead": which(row.bead, row.episode),
+        "outcome": row.outcome,
+        "conf": f"{row.confidence:.2f}",
+        "session": row.session_id[:8],
+        "messages": str(row.messages),
+        "redacted": str(row.redactions),
+        "size": show.size(row.size_bytes),
+    }
+    return {name: show.clean(value) for name, value in told.items()}
 
 
 @app.command("show")
@@ -64,6 +99,7 @@ def show_entry(
 ) -> None:
     """One entry: whose work, what became of it and why we believe it, and every message."""
     from gtftd.control.listing import read_entries
+    from gtftd.ctl.page import draw
     from gtftd.schemas.control import EntriesParams
     from gtftd.schemas.corpus import Entry
 
@@ -79,7 +115,9 @@ def show_entry(
     if as_json:
         show.print_line(content.decode())
         return
-    _print_entry(Entry.model_validate_json(content), path, full=full)
+    out = show.console()
+    for part in draw(Entry.model_validate_json(content), path, out, full=full):
+        out.print(part, soft_wrap=not out.is_terminal)
 
 
 def _content(path: Path) -> bytes:
@@ -87,48 +125,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise Corrupt(f"the entry's file {path} is gone; `gtftctl entries list` shows what state.db knows") from error
-
-
-def _print_entry(entry: Entry, path: Path, *, full: bool) -> None:
-    from rich.text import Text
-
-    out = show.console()
-    outcome = entry.outcome
-    out.print(Text(f"{entry.role}  {entry.rig or ''}  {entry.bead or 'no bead'}  {show.clean(entry.title)}", "bold"))
-    facts = show.table("", "")
-    facts.show_header = False
-    redacted = ", ".join(f"{kind} {count}" for kind, count in sorted(entry.redactions.items()))
-    for name, value in (
-        ("outcome", f"{outcome.label} ({outcome.confidence:.2f})"),
-        *(("because", reason) for reason in outcome.evidence),
-        ("agent", " ".join(part for part in (entry.actor, entry.agent, entry.model) if part)),
-        ("session", f"{entry.session_id} ({entry.source})"),
-        ("span", f"{entry.started_at} to {entry.ended_at}; {entry.cut}"),
-        ("redacted", redacted or "nothing"),
-        ("file", str(path)),
-    ):
-        facts.add_row(Text(name, style=show.DIM), Text(show.clean(value), overflow="fold"))
-    out.print(facts)
-    for message in entry.messages:
-        out.print()
-        for line in _message(message, full=full):
-            out.print(line, soft_wrap=True)
-
-
-def _message(message: Message, *, full: bool) -> list[Text]:
-    from rich.text import Text
-
-    style = {"assistant": "bold green", "user": "bold cyan", "tool": "bold yellow"}.get(message.role, "bold")
-    kind = "" if message.kind == "turn" else f" ({message.kind})"
-    head = Text(f"{message.role}{kind}", style=style)
-    if message.is_error:
-        head.append("  error", style=show.BAD)
-    lines = [head]
-    content = message.content
-    if not full and len(content) > _SHOWN_CHARACTERS:
-        content = f"{content[:_SHOWN_CHARACTERS]} ... {len(content) - _SHOWN_CHARACTERS} more characters, see --full"
-    lines += [Text(show.clean(line)) for line in content.splitlines()]
-    for call in message.tool_calls:
-        arguments = show.clean(str(call.arguments))
-        lines.append(Text(f"-> {show.clean(call.name)} {arguments if full else arguments[:300]}", style="magenta"))
-    return lines

@@ -14,15 +14,29 @@ from rich.table import Table
 from rich.text import Text
 
 from gtftd.ctl import show
+from gtftd.ctl.page import which, who
 
 if TYPE_CHECKING:
     from gtftd.schemas.control import EntryRow, HappeningResult, ReactionStatus, StatusResult
 
 _FRAME_LINES, _HEAD_LINES, _GAPS = 2, 2, 3
-_SAID_ALONE = {"bead", "rig", "role", "actor", "path", "database", "type", "outcome", "kind", "source"}
+_ALONE = "bead changes rig role actor path database type outcome kind source change how start tmux_session"
+_WORDS: dict[str | tuple[str, str], str] = {
+    **dict.fromkeys(_ALONE.split(), "{}"),
+    "by": "by {}",
+    "closed_by": "by {}",
+    "session_id": "session {}",
+    "redactions": "{} redacted",
+    "reason": "({})",
+    ("bead.assigned", "actor"): "to {}",
+    ("bead.released", "actor"): "by {}",
+}
+"""How a detail is said; one that is not here is said as `key=value`."""
+_COUNTED = {"rows": "row", "messages": "message"}
+_WIDE = 94
 _NOT_SAID = {"id", "sha256"}
-_KINDS = {"event": show.CALM, "reaction": show.DIM, "entry": show.GOOD, "condition": "yellow"}
-_OUTCOMES = {"merged": show.GOOD, "completed": show.GOOD, "failed": show.BAD, "abandoned": show.BAD}
+_KINDS = {"event": show.CALM, "reaction": "yellow", "entry": show.GOOD, "condition": "yellow"}
+_EVENTS = {"bead.closed": show.GOOD, "bead.touched": show.DIM, "turn.ended": show.DIM, "gt.logged": show.DIM}
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,7 @@ def draw(scene: Scene, width: int, height: int) -> RenderableType:
         event_lines = max(2, left - entry_lines)
         body += [_trouble(status)] if bad else []
         body += [Text(), _middle(status, rows, width - 4), Text(), _ticker(scene, event_lines)]
-        body += [Text(), _entries(scene, entry_lines)]
+        body += [Text(), _entries(scene, entry_lines, is_wide=width - 4 >= _WIDE)]
     hint = "ending ..." if scene.ending else "Ctrl-C ends"
     return Panel(
         Group(*body),
@@ -69,15 +83,23 @@ def draw(scene: Scene, width: int, height: int) -> RenderableType:
 
 
 def line_of(happening: HappeningResult) -> str:
-    """One happening as plain text: `bead.closed hb-1a2 harbor`."""
-    parts = []
-    for key, value in happening.detail.items():
-        if value is None or value == "" or key in _NOT_SAID:
-            continue
-        shown = f"{value:g}" if isinstance(value, float) else str(value)
-        shown = shown[:8] if key.endswith("session_id") else shown
-        parts.append(shown if key in _SAID_ALONE else f"{key}={shown}")
-    return show.clean(" ".join([happening.name, *parts]))
+    """One happening as plain text: `bead.closed hb-1a2 by harbor/polecats/nux`."""
+    told = {key: value for key, value in happening.detail.items() if value not in (None, "") and key not in _NOT_SAID}
+    known = {"role", "rig"} if "actor" in told else set()
+    known |= {"database"} if "bead" in told else set()
+    known |= {"start"} if told.get("start") == "unknown" else set()
+    known |= {"by"} if told.get("by") == told.get("actor") else set()
+    words = [_said(happening.name, key, value) for key, value in told.items() if key not in known]
+    return show.clean(" ".join([happening.name, *words]))
+
+
+def _said(name: str, key: str, value: str | float) -> str:
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    shown = shown[:8] if key.endswith("session_id") else shown
+    if key in _COUNTED and isinstance(value, int):
+        return show.count(value, _COUNTED[key])
+    word = _WORDS.get((name, key), _WORDS.get(key, f"{key}={{}}"))
+    return word.replace("{}", shown)
 
 
 def _head(scene: Scene) -> RenderableType:
@@ -113,9 +135,10 @@ def _trouble(status: StatusResult) -> Text:
 
 def _middle(status: StatusResult, rows: int, width: int) -> Table:
     table = Table.grid(expand=True, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, width=min(36, width * 2 // 5))
+    is_wide = width >= _WIDE
+    table.add_column(no_wrap=True, width=36 if is_wide else min(24, width // 3))
     table.add_column(no_wrap=True, ratio=1)
-    table.add_row(_sources(status, rows), _reactions(status.reactions, rows))
+    table.add_row(_sources(status, rows), _reactions(status.reactions, rows, is_wide=is_wide))
     return table
 
 
@@ -145,8 +168,8 @@ def _sources(status: StatusResult, rows: int) -> Table:
     return table
 
 
-def _reactions(reactions: tuple[ReactionStatus, ...], rows: int) -> Table:
-    names = ("  done", "retried", "parked", "   p50")
+def _reactions(reactions: tuple[ReactionStatus, ...], rows: int, *, is_wide: bool) -> Table:
+    names = ("  done", "retried", "parked", "   p50") if is_wide else ("done", "retried", "parked", "p50")
     table = _columns(("reactions", "left"), *((name, "right") for name in names), expand=False)
     for row in reactions[:rows]:
         name = Text(row.name, style="yellow" if row.state == "paused" else "")
@@ -170,34 +193,36 @@ def _ticker(scene: Scene, lines: int) -> RenderableType:
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append(f"{_clock(happening.at)}  ", style=show.DIM)
         name, _, rest = line_of(happening).partition(" ")
-        line.append(f"{name:18} ", style=_KINDS.get(happening.kind, "")).append(rest)
+        line.append(f"{name:18} ", style=_EVENTS.get(name, _KINDS.get(happening.kind, ""))).append(rest)
         text.append(line)
     return Group(*text, *[Text()] * (lines - len(shown)))
 
 
 def is_news(happening: HappeningResult) -> bool:
-    """That a reaction is done, or waits for its time, shows in its counts."""
+    """What a reaction has done, or puts off, shows in its counts; a stored entry in the list of entries."""
+    if happening.kind == "event":
+        return happening.name != "entry.stored"
     return happening.detail.get("result") not in {"done", "retried"}
 
 
-def _entries(scene: Scene, lines: int) -> RenderableType:
+def _entries(scene: Scene, lines: int, *, is_wide: bool) -> RenderableType:
     assert scene.status is not None
     stored = scene.status.entries
     head = Text(no_wrap=True, overflow="ellipsis")
     head.append("entries ", style=show.DIM).append(str(stored.total), style="bold")
     head.append(f" in {short_path(stored.folder)}", style=show.DIM)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
-    for _ in range(5):
+    table = Table(box=None, padding=(0, 2 if is_wide else 1, 0, 0), pad_edge=False, show_header=False)
+    for _ in range(4):
         table.add_column(no_wrap=True, overflow="ellipsis")
     table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
     for row in scene.entries[:lines]:
+        redacted = f", {row.redactions} redacted" if is_wide else ""
         table.add_row(
             Text(_clock(row.stored_at), style=show.DIM),
-            row.role,
-            Text(show.clean(row.rig or "-")),
-            Text(show.clean(row.bead or "-")),
-            Text(row.outcome, style=_OUTCOMES.get(row.outcome, "")),
-            Text(f"{row.messages} messages, {row.redactions} redacted", style=show.DIM),
+            Text(show.clean(who(row.actor, row.rig, row.role))),
+            Text(show.clean(which(row.bead, row.episode))),
+            Text(row.outcome, style=show.OUTCOMES.get(row.outcome, "")),
+            Text(show.count(row.messages, "message") + redacted, style=show.DIM),
         )
     if not scene.entries:
         return Group(head, Text("none yet: one appears when a bead closes or a session ends", style=show.DIM))

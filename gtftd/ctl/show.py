@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 GOOD, BAD, CALM, DIM = "green", "red", "cyan", "dim"
 STATES = {"ok": GOOD, "running": GOOD, "paused": "yellow", "draining": "yellow", "starting": CALM}
+OUTCOMES = {"merged": GOOD, "completed": GOOD, "failed": BAD, "abandoned": BAD}
 _PIPE_WIDTH = 240
 
 
@@ -33,11 +34,11 @@ def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+def table(*headings: str, right: tuple[str, ...] = (), gap: int = 2) -> Table:
     """A table without lines; columns named in `right` hold numbers."""
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=DIM)
+    made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style=DIM)
     for heading in headings:
         made.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
     return made
@@ -54,6 +55,11 @@ def age(at: float | None, now: float | None = None) -> str:
     return "never" if not at else f"{span(max(0.0, (now or time.time()) - at))} ago"
 
 
+def short_age(at: float, now: float | None = None) -> str:
+    """In its largest unit alone: `12 s`, `5 min`, `3 d`."""
+    return " ".join(span(max(0.0, (now or time.time()) - at)).split()[:2])
+
+
 def span(seconds: float) -> str:
     """A duration in its two largest units: `3 d 4 h`, `5 min`, `12 s`."""
     if seconds < 60:
@@ -65,6 +71,11 @@ def span(seconds: float) -> str:
         if count:
             parts.append(f"{count:.0f} {name}")
     return " ".join(parts[:2])
+
+
+def count(number: int, noun: str) -> str:
+    """`1 message`, `2 messages`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def milliseconds(value: float | None) -> str:

@@ -31,6 +31,24 @@ def scene(*, healthy: bool = True, happenings: int = 100) -> Scene:
     return Scene("/town/gt", daemon.status(), (ROW,) * 40, tuple(told))
 
 
+@pytest.mark.parametrize(
+    ("name", "detail", "wanted"),
+    [
+        ("bead.closed", {"bead": "ln-1", "closed_by": "lantern/polecats/nux", "database": "lantern"},
+         "ln-1 by lantern/polecats/nux"),
+        ("bead.assigned", {"bead": "ln-1", "actor": "lantern/polecats/nux", "by": "mayor"},
+         "ln-1 to lantern/polecats/nux by mayor"),
+        ("session.started", {"actor": "deacon/boot", "role": "boot", "start": "unknown", "session_id": "0123456789"},
+         "deacon/boot session 01234567"),
+        ("beads.synced", {"database": "hq", "rows": 1}, "hq 1 row"),
+        ("collection.skipped", {"bead": "ln-1", "reason": "no_session"}, "ln-1 (no_session)"),
+    ],
+)  # fmt: skip
+def test_events_read_as_sentences(name: str, detail: dict[str, str | int | float | None], wanted: str) -> None:
+    """Who and what, each once."""
+    assert line_of(HappeningResult(at=0.0, kind="event", name=name, detail=detail)) == f"{name} {wanted}"
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (200, 60), (60, 16)])
 @pytest.mark.parametrize("healthy", [True, False])
 def test_it_fits_the_terminal(width: int, height: int, *, healthy: bool) -> None:
