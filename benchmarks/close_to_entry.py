@@ -169,11 +169,10 @@ def report(closes: list[Close], told: list[float]) -> None:
     print(f"\n{len(closes)} closes, ms{'':<24}{'min':>9}{'p50':>9}{'p99':>9}{'max':>9}")
     print_line("close to entry", [close.took_ms for close in closes])
     print_line("  hook, fork to exit", [(close.hooked_at - close.closed_at) * 1000 for close in closes])
-    polled = [next((at for at in told if at > close.hooked_at), close.stored_at) for close in closes]
-    print_line(
-        "  hook's end to the poll's end", [1000 * (at - c.hooked_at) for c, at in zip(closes, polled, strict=True)]
-    )
-    print_line("  poll's end to entry", [1000 * (c.stored_at - at) for c, at in zip(closes, polled, strict=True)])
+    polled = [next((at for at in told if at > close.closed_at), close.stored_at) for close in closes]
+    pairs = list(zip(closes, polled, strict=True))
+    print_line("  close to the poll's end", [(at - close.closed_at) * 1000 for close, at in pairs])
+    print_line("  poll's end to entry", [(close.stored_at - at) * 1000 for close, at in pairs])
 
 
 def print_line(name: str, taken_ms: list[float]) -> None:

@@ -24,6 +24,8 @@ from gtftd.town.identity import identity_of_path
 log = get_logger("sweep")
 SOURCE = "sweep"
 FIRST_AFTER_S = 5.0
+UNASKED_TIMES = 96
+"""While tmux cannot be asked, a session that may live in it must be quiet so many times as long: a day, as a rule."""
 _DAY_S = 86_400.0
 
 TmuxSessions = Callable[[], Awaitable[frozenset[str] | None]]
@@ -128,19 +130,20 @@ class Sweep:
         open_sessions = await self._around.database.read(read_open_sessions)
         if not open_sessions:
             return []
-        living = await self._tmux_sessions() or frozenset()
+        living = await self._tmux_sessions()
         return await asyncio.to_thread(self._quiet, open_sessions, strays, living)
 
     def _quiet(
-        self, open_sessions: Sequence[OpenSession], strays: Mapping[str, Stray], living: frozenset[str]
+        self, open_sessions: Sequence[OpenSession], strays: Mapping[str, Stray], living: frozenset[str] | None
     ) -> list[Outgoing]:
-        limit = self._around.clock() - self._settings.quiet_s
+        now = self._around.clock()
         found = []
         for session in open_sessions:
-            if session.tmux_session in living:
+            if living is not None and session.tmux_session in living:
                 continue
             last = self._last_sign(session, strays.get(session.session_id))
-            if last <= limit:
+            may_live = living is None and session.tmux_session is not None
+            if last <= now - self._settings.quiet_s * (UNASKED_TIMES if may_live else 1):
                 found.append(_ended(session, last))
         return found
 

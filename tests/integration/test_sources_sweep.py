@@ -203,6 +203,16 @@ async def test_a_quiet_session_has_ended(town: Path, tmp_path: Path) -> None:
         assert 0 == await sweep(around, tmp_path, living=living).step()
 
 
+async def test_while_tmux_cannot_be_asked_its_sessions_may_live(town: Path, tmp_path: Path) -> None:
+    """They are taken for ended after a day without a sign; those that are in no tmux after the usual time."""
+    with opened(tmp_path, town, clock) as around:
+        await record_session(around, "no-tmux")
+        await record_session(around, "may-live", tmux_session="gt-nux", started_at=NOW - 23 * HOUR)
+        await record_session(around, "long-gone", tmux_session="gt-max", started_at=NOW - 25 * HOUR)
+        assert 2 == await sweep(around, tmp_path, living=None).step()
+        assert {"no-tmux", "long-gone"} == set(sessions(await facts(around)))
+
+
 async def test_a_session_that_woke_up_can_fall_quiet_again(town: Path, tmp_path: Path) -> None:
     """Another end, another fact."""
     now = NOW

@@ -17,7 +17,7 @@ from gtftd.schemas.settings import BeadsSettings
 from gtftd.sources.beads import BeadsPoller
 from gtftd.state.database import Database
 from gtftd.state.outbox import Outbox
-from gtftd.town.layout import Town
+from gtftd.town.layout import Rig, Town
 
 
 @dataclass
@@ -29,10 +29,11 @@ class Place:
     database: Database
     health: Health = field(default_factory=Health)
     pollers: list[BeadsPoller] = field(default_factory=list)
+    rigs: tuple[Rig, ...] = ()
 
     def poller(self, outbox: Outbox | None = None) -> BeadsPoller:
         made = BeadsPoller(
-            lambda: Town(self.root),
+            lambda: Town(self.root, self.rigs, prefixes={rig.prefix: rig.name for rig in self.rigs}),
             self.settings,
             outbox or Outbox(self.database, prefix="gtftd", source="test"),
             self.database,
