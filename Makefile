@@ -6,8 +6,9 @@ ARGS ?=
 
 .PHONY: run test test-all check docs bench clean
 
+# exec: a shell between would make an error of Ctrl-C.
 run: $(VENV)/.run
-	@$(VENV)/bin/gtftctl run $(ARGS)
+	@exec $(VENV)/bin/gtftctl run $(ARGS)
 
 test: $(VENV)/.dev
 	$(VENV)/bin/pytest $(ARGS)

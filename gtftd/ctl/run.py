@@ -107,7 +107,9 @@ def _missing_hooks(target: Target) -> str:
         found.ok for found in hooks.verify(load_town(target.known_town()), target.state_dir)
     ):
         show.print_line("the town's hooks are not installed: closes and sessions are found later, by poll and sweep")
-        show.print_line(f"  gtftctl hooks install --town {target.town}   adds them; `hooks uninstall` takes them out")
+        show.print_line(
+            f"  {show.program()} hooks install --town {target.town}   adds them; `hooks uninstall` takes them out"
+        )
         return "hooks are not installed"
     return ""
 
@@ -268,5 +270,7 @@ def _say_goodbye(target: Target) -> None:
         total = 0
     show.print_line(f"{total} training entries are in {entries_folder(target.state_dir)}")
     if total:
-        show.print_line(f"  gtftctl entries list --town {target.town}   shows them; `entries show ID` reads one")
+        show.print_line(
+            f"  {show.program()} entries list --town {target.town}   shows them; `entries show ID` reads one"
+        )
     show.print_line("ended")

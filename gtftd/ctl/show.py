@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gtftd.control.wire import JsonObject
@@ -17,6 +19,12 @@ GOOD, BAD, CALM, DIM = "green", "red", "cyan", "dim"
 STATES = {"ok": GOOD, "running": GOOD, "paused": "yellow", "draining": "yellow", "starting": CALM}
 OUTCOMES = {"merged": GOOD, "completed": GOOD, "failed": BAD, "abandoned": BAD}
 _PIPE_WIDTH = 240
+
+
+def program() -> str:
+    """How this program can be called from here, so that a hint works as it stands."""
+    is_ours = Path(sys.argv[0]).name == "gtftctl"
+    return sys.argv[0] if is_ours and shutil.which("gtftctl") is None else "gtftctl"
 
 
 def console() -> Console:
