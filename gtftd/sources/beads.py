@@ -15,7 +15,6 @@ hours between the two.
 from __future__ import annotations
 
 import asyncio
-import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +29,7 @@ from gtftd.schemas.event import event_id
 from gtftd.schemas.settings import BeadsSettings
 from gtftd.schemas.town import BeadsSynced
 from gtftd.sources import bead_memory as memory
+from gtftd.sources.backoff import Backoff
 from gtftd.sources.bead_changes import KnownBead, decide, seed
 from gtftd.sources.bead_clock import correct, shifted
 from gtftd.sources.bead_memory import Position
@@ -103,8 +103,8 @@ class BeadsPoller:
         self._woken = asyncio.Event()
         self._touched: set[str] = set()
         self._round: _Round | None = None
-        self._server = _Patience(settings)
-        self._patience: dict[str, _Patience] = {}
+        self._server = Backoff(settings)
+        self._patience: dict[str, Backoff] = {}
         self._state_failed = False
         self.reader = BeadsReader(settings, lambda: beads_port(town_loader(), settings))
 
@@ -173,7 +173,7 @@ class BeadsPoller:
         return names, [name for name in names if name in owners]
 
     async def _attend(self, name: str, clock: ServerClock, *, expects_news: bool = False) -> int:
-        patience = self._patience.setdefault(name, _Patience(self._settings))
+        patience = self._patience.setdefault(name, Backoff(self._settings))
         if not patience.ready(time.monotonic()):
             return 0
         try:
@@ -305,7 +305,7 @@ class BeadsPoller:
         log.info("beads.synced", database=name, rows=len(news.heads), facts=len(news.facts))
         return len(news.facts)
 
-    def _fail(self, component: str, condition: str, patience: _Patience, error: GtftdError) -> None:
+    def _fail(self, component: str, condition: str, patience: Backoff, error: GtftdError) -> None:
         self._health.degraded(component, condition, str(error))
         self._metrics.source_errors.labels("poll", condition).inc()
         patience.failed(time.monotonic())
@@ -323,35 +323,6 @@ class BeadsPoller:
         except TimeoutError:
             return
         self._server.hurry()
-
-
-class _Patience:
-    """How long to leave a failing thing alone: doubling from `poll_s`, jittered, at most `backoff_most_s`."""
-
-    def __init__(self, settings: BeadsSettings) -> None:
-        self._settings = settings
-        self._failures = 0
-        self.not_before = 0.0
-
-    @property
-    def calm(self) -> bool:
-        return self._failures == 0
-
-    def ready(self, now: float) -> bool:
-        return now >= self.not_before
-
-    def succeeded(self) -> None:
-        self._failures = 0
-        self.not_before = 0.0
-
-    def failed(self, now: float) -> None:
-        delay = min(self._settings.poll_s * 2 ** min(self._failures, 16), self._settings.backoff_most_s)
-        self._failures += 1
-        self.not_before = now + delay * random.uniform(0.75, 1.0)
-
-    def hurry(self) -> None:
-        """Somebody just used the server, so it may be well again."""
-        self.not_before = 0.0
 
 
 def _after(at: datetime) -> datetime:
