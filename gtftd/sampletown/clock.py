@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+MOST_LATE_S = 0.05
+
 
 class Stopped(Exception):
     """Somebody asked the player to stop."""
@@ -26,7 +28,8 @@ class Clock(Protocol):
 class WallClock:
     """Stamps real time. `speed` is town seconds a real second; None waits for nothing.
 
-    Waits aim at absolute moments, so a slow hook does not stretch the day.
+    Waits aim at absolute moments, so a slow hook does not stretch the day. Who is later than `MOST_LATE_S` stays
+    late: hours caught up within a second would be a day that no town lives, with its order lost in stamps of seconds.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class WallClock:
 
     def wait_until(self, second: float) -> None:
         left_s = 0.0 if self._speed is None else self._begin + second / self._speed - self._monotonic()
+        self._begin += max(0.0, -left_s - MOST_LATE_S)
         if self._stop.wait(max(0.0, left_s)) if left_s > 0 else self._stop.is_set():
             raise Stopped
 

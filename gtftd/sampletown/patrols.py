@@ -10,6 +10,9 @@ from gtftd.sampletown.world import Job, MergeRequest, World
 from gtftd.town.identity import Identity
 
 ROUND_S = 4500.0
+UNHEARD_S = 900.0
+"""How long a heartbeat is missed before work is taken off a hook. At a great speed it also keeps the death and the
+next sling in different seconds, the finest that feed and database tell."""
 
 
 def live_as_deacon(world: World) -> Steps:
@@ -90,6 +93,7 @@ def _requeue_dead(session: AgentSession, rig: str) -> Steps:
     """Beads of dead polecats go back to open, and the mayor is told."""
     world = session.world
     for found in [entry for entry in world.dead if entry[0] == rig]:
+        yield UNHEARD_S
         bead = found[1].bead
         session.prompt("[daemon] a polecat died with work on its hook")
         key = session.call("Bash", {"command": f"bd update {bead} --status=open --assignee="})
