@@ -75,6 +75,8 @@ class Reading:
 
     def _keep(self, state: State, transcript: Transcript) -> None:
         with self._lock:
+            for older in [kept for kept in self._kept if kept.path == state.path]:
+                del self._kept[older]  # the file has grown: nobody asks for what it was
             self._kept[state] = transcript
             while sum(kept.size_bytes for kept in self._kept) > KEPT_BYTES:
                 self._kept.popitem(last=False)
