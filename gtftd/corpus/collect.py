@@ -196,6 +196,7 @@ class Collector:
             "entry",
             entry.role,
             rig=entry.rig,
+            actor=entry.actor,
             bead=entry.bead,
             outcome=entry.outcome.label,
             messages=len(entry.messages),

@@ -19,7 +19,7 @@ from gtftd.town.screen import capture, parse_screen
 from gtftd.town.spool import Spool
 from gtftd.town.transcript import find_transcript, read_transcript
 
-KEPT_BYTES = 32 * 1024 * 1024
+KEPT_BYTES = 8 * 1024 * 1024
 """Size of the files whose parsed lines are kept for the next close in the same session."""
 READERS = 2
 """A transcript takes several times its size in memory while it is read, cut and scrubbed."""
