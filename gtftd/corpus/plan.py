@@ -57,7 +57,7 @@ def plan_session(session: Session, stints: Sequence[Stint], lines: Sequence[Line
     final = session.ended_at is None
     for stint, work in zip(stints, works, strict=True):
         span = timeline.cut(work)
-        if span is None or (stint.assigned_at is None and not _is_work(lines, span, stint)):
+        if span is None or not _is_work(lines, span, stint):
             final = final and span is not None and span.settled
             continue
         spans.append(span)
@@ -101,15 +101,19 @@ def is_over(stint: Stint, session: Session) -> bool:
 
 
 def _is_work(lines: Sequence[Line], span: Span, stint: Stint) -> bool:
-    """Without an assignment, closing a bead is not yet work on it: more than the closing call must be there."""
-    if stint.close is not None and ADMINISTRATIVE.search(stint.close.reason):
-        return False
-    said = {
+    """Something was done: the last words about the bead before are no work on the next one.
+
+    Without an assignment, closing a bead is not yet work on it: more than the closing call must be there.
+    """
+    acts = {
         line.message_id or line.uuid or str(line.index)
         for line in lines[span.first_index : span.last_index + 1]
         if line.message.role == "assistant" and line.message.tool_calls
     }
-    return len(said) >= 2
+    if stint.assigned_at is not None:
+        return bool(acts)
+    administrative = stint.close is not None and ADMINISTRATIVE.search(stint.close.reason)
+    return len(acts) >= 2 and not administrative
 
 
 def ordinal_of(stint: Stint, stints: Sequence[Stint]) -> int:

@@ -242,7 +242,8 @@ def _find_end(timeline: Timeline, work: Work) -> _End | None:
         return None
     expects_call = work.closed_by_this_actor or limit == work.released_at
     waited = times[-1] > limit + GRACE
-    return _End(past - 1, "the time it ended", settled=waited or not expects_call)
+    last = _last_timed(lines, past)
+    return _End(last, "the time it ended", settled=waited or not expects_call)
 
 
 _SPOKEN: dict[Ending, str] = {"close": "close", "done": "gt done", "handoff": "gt handoff", "unhook": "unsling"}
@@ -287,6 +288,11 @@ def _past_answers(lines: Sequence[Line], first: int, end: int) -> int:
             return first
         first += 1
     return first
+
+
+def _last_timed(lines: Sequence[Line], past: int) -> int:
+    """The last line before `past` with a time of its own: more without one may follow it at any time."""
+    return next((index for index in range(past - 1, -1, -1) if lines[index].at is not None), past - 1)
 
 
 def _times(lines: Sequence[Line]) -> list[datetime]:
