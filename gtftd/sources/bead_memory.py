@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from gtftd.sources.bead_changes import KnownBead
 from gtftd.state.outbox import already_told, forget_told, read_cursor, tell, write_cursor
@@ -29,6 +29,18 @@ class Position:
 
 def source_name(database: str) -> str:
     return f"beads:{database}"
+
+
+def record_start(connection: sqlite3.Connection, now: float) -> None:
+    """Keep when this town was listened to for the first time (Unix seconds); later calls change nothing."""
+    if read_cursor(connection, "beads") is None:
+        write_cursor(connection, "beads", {"since": now})
+
+
+def load_start(connection: sqlite3.Connection) -> datetime | None:
+    """The first start in UTC without a zone; None where nobody has recorded it."""
+    cursor = read_cursor(connection, "beads")
+    return None if cursor is None else datetime.fromtimestamp(float(str(cursor["since"])), UTC).replace(tzinfo=None)
 
 
 def load_position(connection: sqlite3.Connection, database: str) -> Position | None:

@@ -41,6 +41,7 @@ from gtftd.town.layout import Town
 
 WAKE_GAP_S = 1.0
 """A wake-up tries a failing server again at the earliest after this."""
+_NEVER = datetime.max  # noqa: DTZ901  # rows carry no zone
 log = get_logger("sources")
 
 
@@ -118,6 +119,8 @@ class BeadsPoller:
         if not self._settings.enabled:
             self._health.off("dolt", "beads.enabled is false")
             return
+        now = self._clock()
+        await self._database.write(lambda connection: memory.record_start(connection, now))
         try:
             while True:
                 await self.poll()
@@ -217,17 +220,21 @@ class BeadsPoller:
                 return told
 
     async def _warm_up(self, name: str, clock: ServerClock) -> None:
-        """Start at the newest row: what is there counts as told, and only what comes is news."""
+        """What is there counts as told, but for what came after our first start: only that is news."""
+        start = await self._database.read(memory.load_start)
+        since_start = shifted(start.replace(microsecond=0), clock.zone_s) if start else _NEVER
         async with self.reader.snapshot(name) as view:
-            position = Position(_bounded(await view.newest(), clock), clock.zone_s)
+            newest = _bounded(await view.newest(), clock)
+            position = Position(newest if newest is None else min(newest, since_start), clock.zone_s)
             since = _Scene(name, view, position, clock).since(self._settings.overlap_s)
             page = await view.heads(since, self._settings.batch_rows)
             heads = list(page.heads)
             while not page.complete:
                 page = await view.heads(_after(page.heads[-1].at), self._settings.batch_rows)
                 heads += page.heads
-        await self._outbox.put([], lambda connection: memory.remember(connection, name, position, heads, {}))
-        log.info("beads.warmed_up", database=name, rows=len(heads))
+        told = [head for head in heads if head.at < since_start]
+        await self._outbox.put([], lambda connection: memory.remember(connection, name, position, told, {}))
+        log.info("beads.warmed_up", database=name, rows=len(told))
 
     async def _read(self, scene: _Scene) -> _News:
         cursor = scene.since(self._settings.overlap_s)

@@ -61,7 +61,7 @@ def die_at(here: Pair, point: str) -> bool:
 def test_death_at_every_named_point(tmp_path: Path) -> None:
     """One life for each point, all in one day of the town."""
     with pair(tmp_path / "day") as here:
-        here.play(900)
+        here.play(800)
         here.harmed.kill()
         here.town.add_stray()
         assert [] == [point for point in POINTS if not die_at(here, point)]
@@ -86,7 +86,7 @@ def test_death_at_named_points_later_in_life(tmp_path: Path) -> None:
 def test_a_few_kills_at_random(tmp_path: Path) -> None:
     """Daemon, nats-server and hooks, at ten instants of a short day."""
     with pair(tmp_path / "day") as here:
-        here.play(1500)
+        here.play(800)
         hit = strike_often(here, 10, VICTIMS, seed=11, apart_s=(0.1, 2.0))
         check_survived(here, hooks_were_killed=hit["hook"] > 0)
 

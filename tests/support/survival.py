@@ -133,4 +133,6 @@ def check_same_but_for_hooks(here: Pair) -> None:
     for id_, entry in peaceful.items():
         found = harmed[id_]
         lost = {name for name in ONLY_HOOKS_KNOW if name in entry and name not in found}
-        assert {name: value for name, value in entry.items() if name not in lost} == found
+        fields = {*entry, *found} - lost
+        differing = {name: (entry.get(name), found.get(name)) for name in fields if entry.get(name) != found.get(name)}
+        assert {} == differing, f"{id_}: the peaceful and the harmed one, field by field"
