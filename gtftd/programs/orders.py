@@ -132,12 +132,12 @@ class Orders:
         ids = await self._chosen(params)
         await self._parts.parking.retry(ids)
         self._parts.outbox.filled.set()
-        return wire.ChangedResult(changed=tuple(map(str, ids)), detail=f"{len(ids)} go out again")
+        return wire.ChangedResult(changed=tuple(map(str, ids)), detail="published again")
 
     async def parked_drop(self, params: wire.ParkedDropParams) -> wire.ChangedResult:
         ids = await self._chosen(params)
         await self._parts.parking.drop(ids)
-        return wire.ChangedResult(changed=tuple(map(str, ids)), detail=f"{len(ids)} given up for good")
+        return wire.ChangedResult(changed=tuple(map(str, ids)), detail="given up for good")
 
     def logs(self, params: wire.LogsParams) -> AsyncIterator[wire.LogLine]:
         return tail_log(log_file(self._parts.state_dir), params)
