@@ -119,14 +119,23 @@ class BeadsPoller:
         if not self._settings.enabled:
             self._health.off("dolt", "beads.enabled is false")
             return
-        now = self._clock()
-        await self._database.write(lambda connection: memory.record_start(connection, now))
+        began, recorded = self._clock(), False
         try:
             while True:
+                recorded = recorded or await self._record_start(began)
                 await self.poll()
                 await self._rest()
         finally:
             await self.reader.close()
+
+    async def _record_start(self, began: float) -> bool:
+        """False while the state cannot be written: a full disk must not end the daemon."""
+        try:
+            await self._database.write(lambda connection: memory.record_start(connection, began))
+        except (NoSpace, Busy) as error:
+            log.warning("beads.start_unrecorded", error=str(error))
+            return False
+        return True
 
     async def poll(self) -> int:
         """Look at the databases that are not waiting after a failure; returns how many facts came.
