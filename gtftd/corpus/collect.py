@@ -31,7 +31,7 @@ from gtftd.town.layout import Town
 from gtftd.town.spool import Spool
 
 if TYPE_CHECKING:
-    from gtftd.corpus.scrub import Scrubber
+    from gtftd.scrub.scrubber import Scrubber
 
 SETTLE_AGAIN = timedelta(milliseconds=150)
 MANY = 1000

@@ -11,7 +11,7 @@ from gtftd.corpus.plan import Planned
 from gtftd.schemas.corpus import Entry
 
 if TYPE_CHECKING:
-    from gtftd.corpus.scrub import Scrubber
+    from gtftd.scrub.scrubber import Scrubber
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from gtftd.town.screen import socket_name
 from gtftd.town.spool import Spool
 
 if TYPE_CHECKING:
-    from gtftd.corpus.scrub import Scrubber
+    from gtftd.scrub.scrubber import Scrubber
 
 HELD_AGAIN = timedelta(seconds=10)
 
@@ -93,8 +93,8 @@ class ScrubberOnce:
 
     @cached_property
     def _scrubber(self) -> Scrubber:
-        from gtftd.corpus.known import known_values_of
-        from gtftd.corpus.scrub import Scrubber
+        from gtftd.scrub.known import known_values_of
+        from gtftd.scrub.scrubber import Scrubber
 
         town = load_town(self._town_root)
         known = known_values_of(self._town_root, [rig.path for rig in town.rigs], environ=os.environ)

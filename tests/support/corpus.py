@@ -14,11 +14,11 @@ from typing import Any
 from gtftd import handlers
 from gtftd.bus import bind, discover
 from gtftd.corpus import Collector, EntryStore, Evidence
-from gtftd.corpus.scrub import Scrubber
 from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.corpus import Entry
 from gtftd.schemas.event import Event
 from gtftd.schemas.settings import CollectionSettings
+from gtftd.scrub.scrubber import Scrubber
 from gtftd.state import Database, Outbox
 from gtftd.town.layout import load_town
 from gtftd.town.spool import Spool

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtftd.corpus.known import known_values_of
-from gtftd.corpus.scrub import Scrubbed, Scrubber
+from gtftd.scrub.known import known_values_of
+from gtftd.scrub.scrubber import Scrubbed, Scrubber
 from gtftd.town.conversation import RawCall, RawMessage
 
 KEY = b"a key for tests, of 32 bytes...."
@@ -137,7 +137,7 @@ def test_secrets_that_only_their_place_gives_away(text: str, secret: str) -> Non
         "index 3f2a9c1..8b7d6e5 100644",
         "uses: actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd",
         "gastown v1.2.3, claude 2.1.34, version 1.2.3.4, file 10.0.0",
-        "from gtftd.corpus.scrub import Scrubber  # internal/polecat/session_manager.go:596",
+        "from gtftd.scrub.scrubber import Scrubber  # internal/polecat/session_manager.go:596",
         "github.com/steveyegge/gastown/internal/formula/formulas/mol-polecat-work.formula.toml",
         "def test_the_longest_name_that_anybody_ever_wrote_in_python_code(): ...",
         "getElementByDataTestIdAttribute(MAX_CONCURRENT_DOWNLOADS_PER_SESSION)",

@@ -18,20 +18,20 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-from gtftd.corpus.assignments import assigned, is_secret_value
-from gtftd.corpus.encodings import encodings, plain
-from gtftd.corpus.keys import replace_dsn, replace_keys
-from gtftd.corpus.personal import Replace, replace_addresses, replace_emails, replace_homes
-from gtftd.corpus.rules import Rule, matching
-from gtftd.corpus.shapes import suspects
 from gtftd.schemas.corpus import Message, ToolCall
+from gtftd.scrub.assignments import assigned, is_secret_value
+from gtftd.scrub.encodings import encodings, plain
+from gtftd.scrub.keys import replace_dsn, replace_keys
+from gtftd.scrub.personal import Replace, replace_addresses, replace_emails, replace_homes
+from gtftd.scrub.rules import Rule, matching
+from gtftd.scrub.shapes import suspects
 from gtftd.town.conversation import RawMessage
 
 MAX_DEPTH = 32
 _SEAL = object()
 _CALL_ID = re.compile(r"(?:toolu|srvtoolu|call|tool|screen|fc)_[A-Za-z0-9]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_RULE_FILES = ("scrub", "rules", "shapes", "assignments", "personal", "keys", "encodings")
+_RULE_FILES = ("scrubber", "rules", "shapes", "assignments", "personal", "keys", "encodings")
 
 
 class Scrubbed(str):

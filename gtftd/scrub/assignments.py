@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gtftd.corpus.shapes import is_odd
+from gtftd.scrub.shapes import is_odd
 
 _KEYWORD = re.compile(
     r"passw(?:or)?d|passphrase|pwd|secret|credential|token|api[_-]?key|(?:access|private|signing|encryption|auth)[_-]?key"

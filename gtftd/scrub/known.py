@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from gtftd.corpus.assignments import is_secret_name
-from gtftd.corpus.shapes import is_odd
+from gtftd.scrub.assignments import is_secret_name
+from gtftd.scrub.shapes import is_odd
 
 MIN_CHARS = 8
 _MAX_FILE_BYTES = 1024 * 1024
