@@ -132,6 +132,20 @@ class HealthResult(Answer):
     conditions: tuple[ConditionStatus, ...] = ()
 
 
+class CollectProgress(Answer):
+    """How far a collection has come; the last one has `finished`. `total` is None while nobody knows."""
+
+    phase: str
+    done: int = 0
+    total: int | None = None
+    stored: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    withdrawn: int = 0
+    note: str = ""
+    finished: bool = False
+
+
 class StreamStatus(Answer):
     name: str
     messages: int = 0

@@ -98,7 +98,8 @@ class Collector:
     async def of_bead(self, bead: str) -> None:
         """Reconcile every session that may have worked on the bead, and those that were thought to have."""
         working = [session.session_id for session in await self._evidence.sessions_of_bead(bead)]
-        thought = [row.session_id for row in await self._store.newest(bead=bead, limit=MANY)]
+        rows = await self._store.newest(bead=bead, limit=MANY)
+        thought = [row.session_id for row in rows if row.session_id]
         await self.of_sessions(dict.fromkeys([*working, *thought]))
 
     async def of_sessions(self, session_ids: Iterable[str]) -> None:

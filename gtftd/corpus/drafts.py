@@ -44,6 +44,7 @@ class Draft:
         model, cwd = planned.taken.model, session.cwd or self.cwd
         return Entry(
             entry_id=planned.entry_id,
+            origin=f"session:{session.session_id}",
             role=session.role or "unknown",
             rig=session.rig,
             bead=stint.bead if stint else None,

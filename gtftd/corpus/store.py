@@ -7,14 +7,14 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
 from gtftd.errors import Corrupt, Missing
-from gtftd.schemas.corpus import Entry, EntryStored, EntryWithdrawn
+from gtftd.schemas.corpus import Entry, EntryKind, EntryStored, EntryWithdrawn
 from gtftd.schemas.event import event_id
 from gtftd.state import Database, Outbox, crash_point
 from gtftd.state.files import content_path, fsync_folder, remove_asides, write_content
@@ -38,29 +38,35 @@ class EntryRow:
 
     entry_id: str
     sha256: str
+    kind: EntryKind
+    origin: str
+    source: str
     role: str
     rig: str | None
     bead: str | None
     episode: int
-    session_id: str
+    session_id: str | None
     actor: str | None
     agent: str | None
     model: str | None
+    task: str
     outcome: str
     confidence: float
+    failures: str
+    violations: int
     messages: int
+    trainable: int
     redactions: int
     size_bytes: int
     scrubber: str
+    audited: str
     started_at: float | None
     ended_at: float | None
     stored_at: float
 
 
-_COLUMNS = (
-    "entry_id, sha256, role, rig, bead, episode, session_id, actor, agent, model, outcome, confidence,"
-    " messages, redactions, size_bytes, scrubber, started_at, ended_at, stored_at"
-)
+_NAMES = tuple(field.name for field in fields(EntryRow))
+_COLUMNS = ", ".join(_NAMES)
 
 
 class EntryStore:
@@ -187,6 +193,9 @@ class EntryStore:
         return EntryRow(
             entry_id=entry.entry_id,
             sha256=digest,
+            kind=entry.kind,
+            origin=entry.origin,
+            source=entry.source,
             role=entry.role,
             rig=entry.rig,
             bead=entry.bead,
@@ -195,12 +204,17 @@ class EntryStore:
             actor=entry.actor,
             agent=entry.agent,
             model=entry.model,
+            task=entry.task,
             outcome=entry.outcome.label,
             confidence=entry.outcome.confidence,
+            failures=",".join(entry.outcome.failures),
+            violations=sum(len(message.violations) for message in entry.messages),
             messages=len(entry.messages),
+            trainable=sum(message.trainable for message in entry.messages),
             redactions=sum(entry.redactions.values()),
             size_bytes=size,
             scrubber=entry.scrubber,
+            audited=entry.scrubber,
             started_at=entry.started_at.timestamp() if entry.started_at else None,
             ended_at=entry.ended_at.timestamp() if entry.ended_at else None,
             stored_at=self._clock(),
@@ -221,8 +235,8 @@ def _replace(connection: sqlite3.Connection, row: EntryRow) -> str | None:
     """Make `row` current; returns the content that was current."""
     old = _find(connection, row.entry_id)
     if old is None or old.sha256 != row.sha256:
-        marks = ", ".join("?" * len(_COLUMNS.split(",")))
-        values = tuple(getattr(row, name.strip()) for name in _COLUMNS.split(","))
+        marks = ", ".join("?" * len(_NAMES))
+        values = tuple(getattr(row, name) for name in _NAMES)
         connection.execute(f"INSERT OR REPLACE INTO entries ({_COLUMNS}) VALUES ({marks})", values)
     return None if old is None else old.sha256
 
@@ -231,6 +245,7 @@ def _stored(row: EntryRow, previous: str | None) -> EntryStored:
     return EntryStored(
         entry_id=row.entry_id,
         sha256=row.sha256,
+        kind=row.kind,
         role=row.role,
         rig=row.rig,
         bead=row.bead,

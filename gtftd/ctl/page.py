@@ -82,14 +82,16 @@ def _moment(at: datetime) -> str:
 
 def _headline(entry: Entry) -> Text:
     head = Text()
-    head.append(
-        show.clean(which(entry.bead, entry.episode) if entry.bead else f"session {entry.session_id[:8]}"), "bold"
-    )
+    head.append(show.clean(which(entry.bead, entry.episode) if entry.bead else _named(entry)), "bold")
     if entry.title:
         head.append(f"  {show.clean(entry.title)}", "bold")
     head.append(f"\n{show.clean(who(entry.actor, entry.rig, entry.role))}")
     label = entry.outcome.label
     return head.append("  ").append(label, show.OUTCOMES.get(label, ""))
+
+
+def _named(entry: Entry) -> str:
+    return f"session {entry.session_id[:8]}" if entry.session_id else entry.origin
 
 
 def _facts(entry: Entry, path: Path) -> RenderableType:
@@ -100,11 +102,11 @@ def _facts(entry: Entry, path: Path) -> RenderableType:
     own = sum(message.trainable for message in entry.messages)
     for name, value in (
         ("outcome", f"{outcome.label} ({outcome.confidence:.2f})"),
-        *(("because" if number == 0 else "", reason) for number, reason in enumerate(outcome.evidence)),
+        *(("because" if number == 0 else "", fact.detail) for number, fact in enumerate(outcome.evidence)),
         ("role", " of ".join(part for part in (entry.role, entry.rig) if part)),
         ("bead", _bead(entry)),
         ("agent", " ".join(part for part in (entry.agent, entry.model) if part)),
-        ("session", f"{entry.session_id} ({entry.source})"),
+        ("origin", f"{entry.origin} ({entry.source})"),
         ("run", entry.run_id),
         ("span", f"{span(entry.started_at, entry.ended_at)}; {entry.cut}"),
         ("cwd", entry.cwd),

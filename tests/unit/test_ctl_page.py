@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from gtftd.ctl.page import call_text, draw, span
-from gtftd.schemas.corpus import Entry, Message, Outcome, ToolCall
+from gtftd.schemas.corpus import Entry, Fact, Message, Outcome, ToolCall
 
 START = datetime(2026, 11, 21, 22, 27, 9, 123456, tzinfo=UTC)
 CALLS = (
@@ -34,7 +34,7 @@ ENTRY = Entry(
     started_at=START,
     ended_at=START.replace(second=11),
     cut="to its gt done",
-    outcome=Outcome(label="merged", confidence=0.95, evidence=("closed as merged",)),
+    outcome=Outcome(label="merged", confidence=0.95, evidence=(Fact(kind="merged", detail="closed as merged"),)),
     messages=(
         Message(role="user", content="Begin."),
         Message(role="assistant", content="word " * 40, tool_calls=CALLS, trainable=True),
