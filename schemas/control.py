@@ -146,6 +146,38 @@ class CollectProgress(Answer):
     finished: bool = False
 
 
+class AuditProgress(Answer):
+    """How far an audit has come. `hits`: entries that held what today's rules find, and were stored anew."""
+
+    done: int = 0
+    total: int = 0
+    hits: int = 0
+    tainted_snapshots: tuple[str, ...] = ()
+    finished: bool = False
+
+
+class DoubtRow(Answer):
+    """A value that was redacted although nobody is sure; `entries` counts those that it stands in."""
+
+    digest: str
+    placeholder: str
+    kind: str
+    rule: str
+    entries: int
+    entry_id: str
+    """The newest of them."""
+    raised_at: float
+
+
+class Looked(Answer):
+    """A doubt with its value, as long as the transcript still exists: for the terminal of who asked."""
+
+    doubt: DoubtRow
+    value: str | None = None
+    context: str = ""
+    """The line that it stands in, scrubbed."""
+
+
 class StreamStatus(Answer):
     name: str
     messages: int = 0
