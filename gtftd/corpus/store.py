@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
+from gtftd.corpus.texts import by_reference, references, whole
 from gtftd.errors import Corrupt, Missing
 from gtftd.schemas.corpus import Entry, EntryKind, EntryStored, EntryWithdrawn
 from gtftd.schemas.event import event_id
@@ -20,7 +22,11 @@ from gtftd.state import Database, Outbox, crash_point
 from gtftd.state.files import content_path, fsync_folder, remove_asides, write_content
 from gtftd.state.outbox import Outgoing, insert_rows
 
+if TYPE_CHECKING:
+    from gtftd.scrub import Doubt
+
 SUFFIX = ".json"
+TEXT_SUFFIX = ".txt"
 
 
 @dataclass(frozen=True)
@@ -85,35 +91,50 @@ class EntryStore:
     def objects(self) -> Path:
         return self.folder / "objects"
 
+    @property
+    def texts(self) -> Path:
+        """What entries refer to; a text that nobody refers to any more goes at the next start."""
+        return self.folder / "texts"
+
     def prepare(self) -> int:
         """Make the folders and remove what a killed writer left; before anything writes."""
-        self.objects.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.objects, self.texts):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fsync_folder(self.folder)
-        return remove_asides(self.objects)
+        return remove_asides(self.folder)
 
     async def tidy(self) -> int:
         """Delete files that no row names: written, but the daemon died before the row. Before anything writes."""
-        rows = await self._database.read(lambda c: c.execute("SELECT sha256 FROM entries").fetchall())
-        current = {row[0] for row in rows}
-        orphans = [path for path in self.objects.glob(f"*/*{SUFFIX}") if path.stem not in current]
+        orphans = await self._orphans(self.objects, SUFFIX, "SELECT sha256 FROM entries")
+        orphans += await self._orphans(self.texts, TEXT_SUFFIX, "SELECT DISTINCT text_sha256 FROM entry_texts")
         for path in orphans:
             path.unlink(missing_ok=True)
         return len(orphans)
 
-    async def put(self, entry: Entry) -> Stored:
-        """File first, then the row with its fact, then the old file goes: the row always names a whole file.
+    async def _orphans(self, folder: Path, suffix: str, sql: str) -> list[Path]:
+        rows = await self._database.read(lambda connection: connection.execute(sql).fetchall())
+        current = {row[0] for row in rows}
+        return [path for path in folder.glob(f"*/*{suffix}") if path.stem not in current]
 
-        A second call with the same entry changes nothing. Raises NoSpace on a full disk.
+    async def put(self, entry: Entry, doubts: Sequence[Doubt] = ()) -> Stored:
+        """Files first, then the row with its fact, then the old file goes: the row always names a whole file.
+
+        Boilerplate goes into files of its own. A second call with the same entry changes nothing, except that
+        `doubts` take the place of those of this entry. Raises NoSpace on a full disk.
         """
+        entry, texts = await asyncio.to_thread(by_reference, entry)
         content = encode(entry)
-        digest = await asyncio.to_thread(write_content, self.objects, content, suffix=SUFFIX)
+        digest = await asyncio.to_thread(self._write, content, texts)
         crash_point("entry.written")
         row = self._row(entry, digest, len(content))
+        refs = sorted(references(entry))
         cause = _cause()
 
         def work(connection: sqlite3.Connection) -> str | None:
             previous = _replace(connection, row)
+            replace_doubts(connection, row.entry_id, doubts, row.stored_at)
             if previous != digest:
+                _set_refs(connection, row.entry_id, refs)
                 insert_rows(connection, self._outbox.rows([_told(_stored(row, previous), row.stored_at, cause)]))
             return previous
 
@@ -132,7 +153,9 @@ class EntryStore:
 
         def work(connection: sqlite3.Connection) -> list[EntryRow]:
             rows = [row for id_ in entry_ids if (row := _find(connection, id_)) is not None]
-            connection.executemany("DELETE FROM entries WHERE entry_id = ?", [(row.entry_id,) for row in rows])
+            for table in ("entries", "entry_texts", "doubts"):
+                gone = [(row.entry_id,) for row in rows]
+                connection.executemany(f"DELETE FROM {table} WHERE entry_id = ?", gone)
             insert_rows(connection, self._outbox.rows([_told(_withdrawn(row), now, cause) for row in rows]))
             return rows
 
@@ -177,8 +200,27 @@ class EntryStore:
             raise Corrupt(f"{path} was changed after it was written")
         return Entry.model_validate_json(content)
 
+    def read_whole(self, digest: str) -> Entry:
+        """Like `read`, with the texts that the entry refers to in their places."""
+        return whole(self.read(digest), self.text)
+
+    def text(self, digest: str) -> str:
+        path = content_path(self.texts, digest, suffix=TEXT_SUFFIX)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise Corrupt(f"{path}, to which entries refer, is gone; collect them again") from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise Corrupt(f"{path} was changed after it was written")
+        return content.decode()
+
     def path(self, digest: str) -> Path:
         return content_path(self.objects, digest, suffix=SUFFIX)
+
+    def _write(self, content: bytes, texts: Mapping[str, bytes]) -> str:
+        for text in texts.values():
+            write_content(self.texts, text, suffix=TEXT_SUFFIX)
+        return write_content(self.objects, content, suffix=SUFFIX)
 
     async def _remove_file(self, digest: str) -> None:
         """Contents hold the id of their entry, so no two entries share one."""
@@ -224,6 +266,20 @@ class EntryStore:
 def encode(entry: Entry) -> bytes:
     """The canonical bytes of an entry: one line of JSON, fields in the order of the model."""
     return entry.model_dump_json(exclude_none=True).encode() + b"\n"
+
+
+def replace_doubts(connection: sqlite3.Connection, entry_id: str, doubts: Sequence[Doubt], at: float) -> None:
+    """The open questions of one entry; an old one keeps its time."""
+    rows = [(doubt.digest, entry_id, doubt.placeholder, doubt.kind, doubt.rule, doubt.message, at) for doubt in doubts]
+    marks = ", ".join("?" * len(doubts))
+    sql = f"DELETE FROM doubts WHERE entry_id = ? AND digest NOT IN ({marks})"
+    connection.execute(sql, (entry_id, *(doubt.digest for doubt in doubts)))
+    connection.executemany("INSERT OR IGNORE INTO doubts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _set_refs(connection: sqlite3.Connection, entry_id: str, refs: Sequence[str]) -> None:
+    connection.execute("DELETE FROM entry_texts WHERE entry_id = ?", (entry_id,))
+    connection.executemany("INSERT INTO entry_texts VALUES (?, ?)", [(entry_id, ref) for ref in refs])
 
 
 def _find(connection: sqlite3.Connection, entry_id: str) -> EntryRow | None:
