@@ -1,0 +1,166 @@
+"""From documents to entries: scrubbed, stored under an id that follows from the origin, withdrawn with their source."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from gtftd.corpus.store import EntryStore
+from gtftd.schemas.control import CollectProgress
+from gtftd.schemas.corpus import Conventions, Entry, EntryKind, Outcome, Source, Task
+from gtftd.schemas.event import event_id
+from gtftd.state import Database
+from gtftd.town.conversation import RawMessage
+
+if TYPE_CHECKING:
+    from gtftd.scrub.scrubber import Scrubber
+
+COLLECTED = Outcome(label="collected", confidence=1.0)
+FOR_ALL = "all"
+"""The role of a document that tells every role something."""
+STEP = 50
+"""Documents between two reports of progress."""
+_LAST = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class Document:
+    """An entry to be that is no session: still unscrubbed, so it stays in memory."""
+
+    kind: EntryKind
+    origin: str
+    source: Source
+    messages: tuple[RawMessage, ...]
+    role: str = FOR_ALL
+    rig: str | None = None
+    bead: str | None = None
+    database: str | None = None
+    actor: str | None = None
+    model: str | None = None
+    title: str = ""
+    issue_type: str | None = None
+    task: Task = "document"
+    outcome: Outcome = COLLECTED
+    conventions: Conventions | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    cut: str = ""
+
+    @property
+    def entry_id(self) -> str:
+        return document_id(self.kind, self.origin)
+
+    def entry(self, scrubber: Scrubber) -> Entry:
+        """Slow: everything that somebody wrote goes through the scrubber."""
+        messages, redactions = scrubber.scrub_messages(self.messages)
+        named = {"title": self.title, "issue_type": self.issue_type, "actor": self.actor, "model": self.model}
+        return Entry(
+            entry_id=self.entry_id,
+            kind=self.kind,
+            origin=str(scrubber.scrub_text(self.origin)) if "/" in self.origin and not self.bead else self.origin,
+            source=self.source,
+            role=self.role,
+            rig=self.rig,
+            bead=self.bead,
+            database=self.database,
+            task=self.task,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            cut=self.cut,
+            outcome=self.outcome,
+            conventions=self.conventions,
+            messages=messages,
+            redactions=dict(sorted(redactions.items())),
+            scrubber=scrubber.version,
+            **{name: str(scrubber.scrub_text(text)) for name, text in named.items() if text},  # type: ignore[arg-type]
+        )
+
+
+def document_id(kind: EntryKind, origin: str) -> str:
+    """The same origin gives the same entry, whatever stands in it."""
+    return event_id("document", kind, origin)
+
+
+@dataclass
+class Tally:
+    """What a collection has done so far."""
+
+    phase: str
+    total: int | None = None
+    done: int = 0
+    stored: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    withdrawn: int = 0
+
+    def progress(self, note: str = "", *, finished: bool = False) -> CollectProgress:
+        return CollectProgress(
+            phase=self.phase,
+            done=self.done,
+            total=self.total,
+            stored=self.stored,
+            unchanged=self.unchanged,
+            skipped=self.skipped,
+            withdrawn=self.withdrawn,
+            note=note,
+            finished=finished,
+        )
+
+    @property
+    def is_due(self) -> bool:
+        return self.done % STEP == 0
+
+    def skip(self, count: int = 1) -> None:
+        self.done += count
+        self.skipped += count
+
+
+@dataclass(frozen=True)
+class Filed:
+    """An entry of a document as its row tells it."""
+
+    entry_id: str
+    origin: str
+    sha256: str
+    source: str
+    ended_at: float | None
+
+
+class Filing:
+    """Puts documents into the store. A second call with the same document changes nothing."""
+
+    def __init__(self, database: Database, store: EntryStore, scrubber: Callable[[], Scrubber]) -> None:
+        self._database = database
+        self._store = store
+        self._scrubber = scrubber
+
+    async def put(self, document: Document, tally: Tally) -> None:
+        scrubber = await asyncio.to_thread(self._scrubber)
+        entry = await asyncio.to_thread(document.entry, scrubber)
+        stored = await self._store.put(entry)
+        tally.done += 1
+        if stored.changed:
+            tally.stored += 1
+        else:
+            tally.unchanged += 1
+
+    async def withdraw(self, entry_ids: Iterable[str], tally: Tally) -> None:
+        tally.withdrawn += len(await self._store.withdraw(sorted(entry_ids)))
+
+    async def filed(self, kind: EntryKind, prefix: str = "") -> dict[str, Filed]:
+        """The entries of a kind whose origin begins with `prefix`, by id."""
+        sql = "SELECT entry_id, origin, sha256, source, ended_at FROM entries"
+        sql += " WHERE kind = ? AND origin >= ? AND origin < ?"
+        values = (kind, prefix, prefix + _LAST)
+
+        def work(connection: sqlite3.Connection) -> list[Filed]:
+            return [Filed(*row) for row in connection.execute(sql, values)]
+
+        return {row.entry_id: row for row in await self._database.read(work)}
+
+    async def read(self, sha256: str) -> Entry:
+        return await asyncio.to_thread(self._store.read, sha256)
