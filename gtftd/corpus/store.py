@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import structlog
 
 from gtftd.corpus.texts import by_reference, references, whole
 from gtftd.errors import Corrupt, Missing
-from gtftd.schemas.corpus import Entry, EntryKind, EntryStored, EntryWithdrawn
+from gtftd.schemas.corpus import Entry, EntryKind, EntryStored, EntryTainted, EntryWithdrawn
 from gtftd.schemas.event import event_id
 from gtftd.state import Database, Outbox, crash_point
 from gtftd.state.files import content_path, fsync_folder, remove_asides, write_content
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".json"
 TEXT_SUFFIX = ".txt"
+_UNWELCOME = "unwelcome"
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,13 @@ class EntryStore:
         current = {row[0] for row in rows}
         return [path for path in folder.glob(f"*/*{suffix}") if path.stem not in current]
 
-    async def put(self, entry: Entry, doubts: Sequence[Doubt] = ()) -> Stored:
+    async def put(self, entry: Entry, doubts: Sequence[Doubt] = (), *, instead_of: str | None = None) -> Stored:
         """Files first, then the row with its fact, then the old file goes: the row always names a whole file.
 
         Boilerplate goes into files of its own. A second call with the same entry changes nothing, except that
-        `doubts` take the place of those of this entry. Raises NoSpace on a full disk.
+        `doubts` take the place of those of this entry. With `instead_of` only that content is replaced: when
+        another has taken its place meanwhile, nothing happens. What was purged stays away. Raises NoSpace on a full
+        disk.
         """
         entry, texts = await asyncio.to_thread(by_reference, entry)
         content = encode(entry)
@@ -131,16 +134,20 @@ class EntryStore:
         cause = _cause()
 
         def work(connection: sqlite3.Connection) -> str | None:
+            if not _is_welcome(connection, row.entry_id, instead_of):
+                return _UNWELCOME
             previous = _replace(connection, row)
             replace_doubts(connection, row.entry_id, doubts, row.stored_at)
             if previous != digest:
                 _set_refs(connection, row.entry_id, refs)
-                insert_rows(connection, self._outbox.rows([_told(_stored(row, previous), row.stored_at, cause)]))
+                insert_rows(connection, self._outbox.rows([told(_stored(row, previous), row.stored_at, cause)]))
             return previous
 
         previous = await self._database.write(work)
         crash_point("entry.recorded")
-        if previous == digest:
+        if previous == _UNWELCOME:
+            await self._remove_unnamed(row)
+        if previous in (digest, _UNWELCOME):
             return Stored(digest, changed=False, previous=None)
         self._outbox.filled.set()
         if previous:
@@ -156,7 +163,7 @@ class EntryStore:
             for table in ("entries", "entry_texts", "doubts"):
                 gone = [(row.entry_id,) for row in rows]
                 connection.executemany(f"DELETE FROM {table} WHERE entry_id = ?", gone)
-            insert_rows(connection, self._outbox.rows([_told(_withdrawn(row), now, cause) for row in rows]))
+            insert_rows(connection, self._outbox.rows([told(_withdrawn(row), now, cause) for row in rows]))
             return rows
 
         rows = await self._database.write(work)
@@ -168,7 +175,7 @@ class EntryStore:
         return rows
 
     async def of_session(self, session_id: str) -> list[EntryRow]:
-        return await self._select("session_id = ?", (session_id,), 1_000_000)
+        return await self.select("session_id = ?", (session_id,), 1_000_000)
 
     async def newest(
         self,
@@ -182,7 +189,7 @@ class EntryStore:
         chosen = {"role": role, "rig": rig, "bead": bead}
         wanted = {name: value for name, value in chosen.items() if value is not None}
         where = " AND ".join(f"{name} = ?" for name in wanted) or "1"
-        return await self._select(where, tuple(wanted.values()), limit)
+        return await self.select(where, tuple(wanted.values()), limit)
 
     async def counts(self) -> dict[str, int]:
         """Entries by role."""
@@ -222,12 +229,28 @@ class EntryStore:
             write_content(self.texts, text, suffix=TEXT_SUFFIX)
         return write_content(self.objects, content, suffix=SUFFIX)
 
+    async def remove_texts(self, digests: Collection[str]) -> None:
+        """Those that no entry refers to: not at the next start, but now."""
+        rows = await self._database.read(lambda c: c.execute("SELECT DISTINCT text_sha256 FROM entry_texts").fetchall())
+        for digest in set(digests) - {row[0] for row in rows}:
+            path = content_path(self.texts, digest, suffix=TEXT_SUFFIX)
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _remove_unnamed(self, row: EntryRow) -> None:
+        """The content that was written and is not wanted, unless it is current by another way."""
+        current = await self.select("entry_id = ?", (row.entry_id,), 1)
+        if not current or current[0].sha256 != row.sha256:
+            await self._remove_file(row.sha256)
+
     async def _remove_file(self, digest: str) -> None:
         """Contents hold the id of their entry, so no two entries share one."""
         await asyncio.to_thread(self.path(digest).unlink, missing_ok=True)
 
-    async def _select(self, where: str, values: tuple[object, ...], limit: int) -> list[EntryRow]:
-        sql = f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY stored_at DESC, entry_id LIMIT ?"
+    async def select(
+        self, where: str, values: tuple[object, ...], limit: int, *, order: str = "stored_at DESC, entry_id"
+    ) -> list[EntryRow]:
+        """Rows by a condition in SQL."""
+        sql = f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY {order} LIMIT ?"
         rows = await self._database.read(lambda connection: connection.execute(sql, (*values, limit)).fetchall())
         return [EntryRow(*row) for row in rows]
 
@@ -266,6 +289,13 @@ class EntryStore:
 def encode(entry: Entry) -> bytes:
     """The canonical bytes of an entry: one line of JSON, fields in the order of the model."""
     return entry.model_dump_json(exclude_none=True).encode() + b"\n"
+
+
+def _is_welcome(connection: sqlite3.Connection, entry_id: str, instead_of: str | None) -> bool:
+    if connection.execute("SELECT 1 FROM purges WHERE entry_id = ?", (entry_id,)).fetchone():
+        return False
+    old = _find(connection, entry_id)
+    return instead_of is None or (old is not None and old.sha256 == instead_of)
 
 
 def replace_doubts(connection: sqlite3.Connection, entry_id: str, doubts: Sequence[Doubt], at: float) -> None:
@@ -318,7 +348,8 @@ def _withdrawn(row: EntryRow) -> EntryWithdrawn:
     return EntryWithdrawn(entry_id=row.entry_id, sha256=row.sha256, session_id=row.session_id)
 
 
-def _told(event: EntryStored | EntryWithdrawn, at: float, cause: str | None) -> Outgoing:
+def told(event: EntryStored | EntryWithdrawn | EntryTainted, at: float, cause: str | None) -> Outgoing:
+    """A change of an entry as a fact; the same change makes the same id."""
     identity = event_id(event.subject, event.entry_id, event.sha256, at)
     return Outgoing(identity, event, datetime.fromtimestamp(at, UTC), cause)
 

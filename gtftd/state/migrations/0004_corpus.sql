@@ -71,6 +71,14 @@ CREATE TABLE verdicts (
     at          REAL NOT NULL
 ) WITHOUT ROWID;
 
+-- Entries that a person has removed for ever: whatever would make them again makes nothing.
+CREATE TABLE purges (
+    entry_id    TEXT PRIMARY KEY,
+    reason      TEXT NOT NULL,
+    by          TEXT NOT NULL,
+    at          REAL NOT NULL
+) WITHOUT ROWID;
+
 -- Instructions, formulas and gt's version as they were, from when on. No hash: the file was gone.
 CREATE TABLE conventions (
     path        TEXT NOT NULL,

@@ -1,0 +1,170 @@
+"""Scrubs stored entries again with today's rules. What they find is replaced, removed everywhere, and told."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+from gtftd.corpus.store import EntryRow, EntryStore, told
+from gtftd.corpus.texts import references
+from gtftd.errors import Missing
+from gtftd.schemas.control import AuditProgress
+from gtftd.schemas.corpus import Entry, EntryTainted, Message
+from gtftd.state import Database, Outbox, crash_point
+from gtftd.state.outbox import insert_rows
+from gtftd.town.conversation import RawCall, RawMessage
+
+if TYPE_CHECKING:
+    from gtftd.scrub import Scrubber
+
+BATCH = 200
+DUTY = 0.5
+"""Share of the time that an audit by itself works: agents live on this machine."""
+Taint = Callable[[Collection[str], str], list[str]]
+"""Removes contents from every snapshot that holds them; returns the snapshots' ids."""
+
+
+class Audit:
+    """Every stored entry, once for each change of the rules. Killed anywhere, the rest is done at the next start.
+
+    Order for a hit: taint the snapshots, then the new content with its fact, and with it the old bytes go.
+    """
+
+    def __init__(
+        self, database: Database, store: EntryStore, outbox: Outbox, scrubber: Callable[[], Scrubber], taint: Taint
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._outbox = outbox
+        self._scrubber = scrubber
+        self._taint = taint
+        self._one = asyncio.Lock()
+
+    async def is_due(self) -> bool:
+        """Whether any entry has not been seen by today's rules."""
+        scrubber = await asyncio.to_thread(self._scrubber)
+        return bool(await self._rows(scrubber.version, "", 1))
+
+    async def run(self, *, only_old: bool = True, gently: bool = False) -> AsyncIterator[AuditProgress]:
+        """`only_old`: those that today's rules have not seen. `gently`: sleep as long as it works."""
+        async with self._one:
+            scrubber = await asyncio.to_thread(self._scrubber)
+            version = scrubber.version if only_old else None
+            total, done, hits, last = await self._count(version), 0, 0, ""
+            snapshots: set[str] = set()
+            while rows := await self._rows(version, last, BATCH):
+                started = time.monotonic()
+                for row in rows:
+                    found = await self._look(row, scrubber)
+                    hits += found is not None
+                    snapshots.update(found or ())
+                done, last = done + len(rows), rows[-1].entry_id
+                yield AuditProgress(done=done, total=total, hits=hits, tainted_snapshots=tuple(sorted(snapshots)))
+                await asyncio.sleep((time.monotonic() - started) * (1 - DUTY) / DUTY if gently else 0)
+            yield AuditProgress(
+                done=done, total=total, hits=hits, tainted_snapshots=tuple(sorted(snapshots)), finished=True
+            )
+
+    async def purge(self, entry_id: str, reason: str, *, by: str) -> list[str]:
+        """Remove an entry and its text everywhere, for ever: it is not collected again. Returns the snapshots that
+        held it. Raises Missing when there is none.
+        """
+        found = await self._store.select("entry_id = ?", (entry_id,), 1)
+        if not found:
+            raise Missing(f"there is no entry {entry_id}; `gtftctl corpus list` shows what there is")
+        row = found[0]
+        refs = references(await asyncio.to_thread(self._store.read, row.sha256))
+        clean = str((await asyncio.to_thread(self._scrubber)).scrub_text(reason))
+        snapshots = await self._tainted(row.sha256, refs, "purge")
+        await self._tell(row, (), "purge", snapshots)
+        crash_point("purge.told")
+        await self._database.write(_purged(entry_id, clean, by))
+        await self._store.withdraw([entry_id])
+        await self._store.remove_texts(refs)
+        return snapshots
+
+    async def _look(self, row: EntryRow, scrubber: Scrubber) -> list[str] | None:
+        """None when the entry is clean; else the snapshots that held what was found."""
+        entry = await asyncio.to_thread(self._try_read, row.sha256)
+        if entry is None:
+            return None  # superseded or withdrawn meanwhile: whatever took its place is clean
+        again, found = await asyncio.to_thread(scrub_again, entry, scrubber)
+        if not found:
+            await self._database.write(_seen(row, scrubber.version))
+            return None
+        refs = references(await asyncio.to_thread(self._store.read, row.sha256))
+        snapshots = await self._tainted(row.sha256, refs, "audit")
+        await self._tell(row, sorted(found), "audit", snapshots)
+        crash_point("audit.tainted")
+        await self._store.put(again, instead_of=row.sha256)
+        await self._store.remove_texts(refs)
+        return snapshots
+
+    def _try_read(self, sha256: str) -> Entry | None:
+        try:
+            return self._store.read_whole(sha256)
+        except Missing:
+            return None
+
+    async def _tainted(self, sha256: str, refs: Collection[str], reason: str) -> list[str]:
+        return await asyncio.to_thread(self._taint, [sha256, *refs], reason)
+
+    async def _tell(self, row: EntryRow, kinds: Sequence[str], reason: str, snapshots: Sequence[str]) -> None:
+        """Before the removal: a kill between leaves the fact, and the next audit finds and tells the same again."""
+        event = EntryTainted.model_validate({
+            "entry_id": row.entry_id, "sha256": row.sha256, "kinds": tuple(kinds), "reason": reason,
+            "snapshots": tuple(snapshots),
+        })  # fmt: skip
+        outgoing = told(event, row.stored_at, None)
+        await self._database.write(lambda connection: insert_rows(connection, self._outbox.rows([outgoing])))
+        self._outbox.filled.set()
+
+    async def _count(self, version: str | None) -> int:
+        sql = "SELECT count(*) FROM entries WHERE audited IS NOT ?"
+        return int((await self._database.read(lambda c: c.execute(sql, (version,)).fetchone()))[0])
+
+    async def _rows(self, version: str | None, after: str, limit: int) -> list[EntryRow]:
+        return await self._store.select("audited IS NOT ? AND entry_id > ?", (version, after), limit, order="entry_id")
+
+
+def scrub_again(entry: Entry, scrubber: Scrubber) -> tuple[Entry, Counter[str]]:
+    """The entry as today's rules leave it, and what they found that stood in it."""
+    found: Counter[str] = Counter()
+    result = scrubber.scrub_messages([_raw(message) for message in entry.messages])
+    found.update(result.redactions)
+    messages = tuple(
+        old.model_copy(update={"content": new.content, "tool_calls": new.tool_calls})
+        for old, new in zip(entry.messages, result.messages, strict=True)
+    )
+    titles = {name: getattr(entry, name) for name in ("title", "cwd", "agent", "model", "issue_type", "origin")}
+    fields = {name: scrubber.scrub_text(value, found) if value else value for name, value in titles.items()}
+    redactions = dict(sorted((Counter(entry.redactions) + found).items()))
+    update = {"messages": messages, "redactions": redactions, "scrubber": scrubber.version, **fields}
+    return entry.model_copy(update=update), found
+
+
+def _raw(message: Message) -> RawMessage:
+    return RawMessage(
+        role=message.role,
+        content=message.content,
+        tool_calls=tuple(RawCall(call.id, call.name, call.arguments) for call in message.tool_calls),
+        tool_call_id=message.tool_call_id,
+        is_error=message.is_error,
+        trainable=message.trainable,
+        at=message.at,
+        kind=message.kind,
+    )
+
+
+def _seen(row: EntryRow, version: str) -> Callable[[sqlite3.Connection], object]:
+    sql = "UPDATE entries SET audited = ? WHERE entry_id = ? AND sha256 = ?"
+    return lambda connection: connection.execute(sql, (version, row.entry_id, row.sha256))
+
+
+def _purged(entry_id: str, reason: str, by: str) -> Callable[[sqlite3.Connection], object]:
+    row = (entry_id, reason, by, time.time())
+    return lambda connection: connection.execute("INSERT OR IGNORE INTO purges VALUES (?, ?, ?, ?)", row)
