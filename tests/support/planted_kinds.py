@@ -118,6 +118,10 @@ GENERIC: tuple[Kind, ...] = (
     _generic("hex_key", _SECRET_KEYS, lambda rng: some(rng, HEX, rng.choice([32, 40, 48, 64]))),
 )
 
+KNOWN_VALUES: dict[str, str] = {}
+USERS: tuple[str, ...] = ()
+HOSTS: tuple[str, ...] = ()
+HOME = "/srv/town"
 KNOWN: tuple[Kind, ...] = ()
 PII: tuple[Kind, ...] = ()
 

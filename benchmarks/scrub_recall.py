@@ -1,0 +1,84 @@
+"""How much of what was planted in generated transcripts can still be read after scrubbing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from gtftd.scrub import Scrubber
+from gtftd.town.conversation import RawMessage
+from tests.support.planted import Score, Session, texts_of
+from tests.support.planted_kinds import HOME, HOSTS, KNOWN_VALUES, USERS
+
+
+def town_scrubber() -> Scrubber:
+    """A scrubber that knows what the generated town knows of itself."""
+    return Scrubber(KNOWN_VALUES, key=b"benchmark key, nobody's secret", home=HOME, users=USERS, hosts=HOSTS)
+
+
+@dataclass
+class Spent:
+    """Time over text: characters, processor seconds, seconds on the clock."""
+
+    size: int = 0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+
+    @property
+    def mb_s(self) -> float:
+        return self.size / 1e6 / self.cpu_s if self.cpu_s else 0.0
+
+
+@dataclass
+class Recall:
+    score: Score = field(default_factory=Score)
+    spent: Spent = field(default_factory=Spent)
+
+
+def scrubbed_texts(scrubber: Scrubber, messages: Sequence[RawMessage], spent: Spent) -> list[str]:
+    """All text of the scrubbed messages. Only the scrubber's own time is counted."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = scrubber.scrub_messages(list(messages))
+    spent.cpu_s += time.process_time() - cpu
+    spent.wall_s += time.perf_counter() - wall
+    scrubbed = getattr(result, "messages", None)
+    if scrubbed is None:
+        scrubbed = result[0]  # type: ignore[index]
+    return [text for message in scrubbed for text in texts_of(message)]
+
+
+def measure_recall(scrubber: Scrubber, sessions: Iterable[Session]) -> Recall:
+    recall = Recall()
+    for session in sessions:
+        recall.spent.size += session.size
+        recall.score.judge(session, scrubbed_texts(scrubber, session.messages, recall.spent))
+    return recall
+
+
+def tables(score: Score, worst: int = 15) -> str:
+    """Totals, then recall per encoding and per kind, then the worst cells."""
+    styles = ((None, "all"), (False, "open"), (True, "held out"))
+    rows = ["recall            " + "".join(f"{name:>18}" for _, name in styles)]
+    for group in ("typed", "generic", "known", "pii"):
+        rows.append(f"  {group:16}" + "".join(_cell(score, held_out, group=group) for held_out, _ in styles))
+    for title, at in (("encoding", 3), ("kind", 2)):
+        rows += ["", f"by {title}, typed and generic" if at == 3 else f"by {title}"]
+        names = dict.fromkeys(key[at] for key in score.planted)
+        for name in names:
+            cells = "".join(_cell(score, held_out, **{title: name}) for held_out, _ in styles)
+            rows.append(f"  {name:24}" + cells)
+    rows += ["", "worst cells: style, kind, encoding"]
+    by_cell = Counter({key: n for key, n in score.missed.items() if n})
+    for (held_out, group, kind, encoding), missed in by_cell.most_common(worst):
+        rows.append(
+            f"  {'held out' if held_out else 'open':9}{group:8} {kind:24}{encoding:16}"
+            f"{missed} of {score.planted[held_out, group, kind, encoding]} read"
+        )
+    return "\n".join(rows)
+
+
+def _cell(score: Score, held_out: bool | None, **wanted: str) -> str:
+    missed, planted = score.count(held_out, **wanted)
+    return f"{100 * (1 - missed / planted):>9.2f} % {planted:>6}" if planted else f"{'-':>18}"

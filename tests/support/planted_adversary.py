@@ -1,0 +1,127 @@
+"""What somebody who wants the secrets back reads out of scrubbed text: a decoder that shares nothing with the scrubber."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+RUN = 12
+"""So many characters in a row are a piece of a secret; of a short secret, six tenths."""
+_DEPTH = 3
+_ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
+_FOLD = re.compile(r"[ \t]*[│┃║|]?[ \t]*\n[ \t]*[│┃║|⎿]?[ \t]*")
+_NOISE = dict.fromkeys(map(ord, " \t\r\n\v\f'\"`\\│┃║|⎿\u200b"))
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf\"'/\\]))")
+_CONTROL = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}")
+_HEX = re.compile(r"[0-9a-fA-F]{16,}")
+_PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]{8,}")
+_GZIP = b"\x1f\x8b\x08"
+_URLSAFE = str.maketrans("-_", "+/")
+
+
+def squeezed(text: str) -> str:
+    """Without blanks, quotes, backslashes and borders: what stays together however it was folded or quoted."""
+    return text.translate(_NOISE)
+
+
+def _unescaped(text: str) -> str:
+    """One layer of every kind of escape at once."""
+    if "\\" in text:
+        text = _ESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)) if m[1] or m[2] else _CONTROL.get(m[3], m[3]), text)
+    if "&" in text:
+        text = html.unescape(text)
+    return unquote(text, errors="ignore") if "%" in text else text
+
+
+def _inflated(raw: bytes) -> Iterator[bytes]:
+    at = raw.find(_GZIP)
+    while at >= 0:
+        try:
+            yield zlib.decompressobj(31).decompress(raw[at:], 4_000_000)
+        except zlib.error:
+            pass
+        at = raw.find(_GZIP, at + 1)
+
+
+def _decoded(run: str) -> Iterator[bytes]:
+    plain = run.translate(_URLSAFE)
+    for start in range(4):
+        part = plain[start:]
+        part = part[:-1] if len(part) % 4 == 1 else part + "=" * (-len(part) % 4)
+        try:
+            yield base64.b64decode(part)
+        except (binascii.Error, ValueError):
+            continue
+
+
+def _blobs(text: str) -> Iterator[bytes]:
+    for match in _BASE64.finditer(text):
+        yield from _decoded(match.group())
+    for match in _HEX.finditer(text):
+        for start in (0, 1):
+            part = match.group()[start:]
+            yield bytes.fromhex(part[: len(part) // 2 * 2])
+
+
+def _inner(text: str) -> str:
+    """All that can be read in the base64, hex and gzip within."""
+    found: dict[bytes, None] = {}
+    for view in (text, _FOLD.sub("", text), squeezed(text)):
+        for raw in _blobs(view):
+            for blob in (raw, *_inflated(raw)):
+                for part in _PRINTABLE.findall(blob):
+                    found[part] = None
+    return b"\n".join(found).decode("ascii")
+
+
+def readings(texts: Iterable[str]) -> Iterator[str]:
+    """Every squeezed reading of these neighbouring texts, to three layers of blobs and four of escapes."""
+    level = _ANSI.sub("", "\n".join(texts))
+    for depth in range(_DEPTH + 1):
+        reading, inner = level, ""
+        for _ in range(_DEPTH + 1):
+            yield squeezed(reading)
+            if depth < _DEPTH:
+                inner += "\n" + _inner(reading)
+            deeper = _unescaped(reading)
+            if deeper == reading:
+                break
+            reading = _ANSI.sub("", deeper)
+        level = _ANSI.sub("", inner)
+        if not level.strip():
+            return
+
+
+@dataclass
+class Wanted:
+    """The pieces that give a secret away, by length; each leads to those who planted it."""
+
+    pieces: dict[int, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+
+    def add(self, owner: int, secret: str, needs_whole: bool) -> None:
+        text = squeezed(secret)
+        size = len(text) if needs_whole else min(RUN, -(-len(text) * 6 // 10))
+        for at in range(len(text) - size + 1):
+            self.pieces[size][text[at : at + size]].append(owner)
+
+    def found_in(self, texts: Iterable[str]) -> set[int]:
+        """The owners of secrets of which enough can be read."""
+        found: set[int] = set()
+        for reading in readings(texts):
+            for size, pieces in self.pieces.items():
+                if len(pieces) < 60:
+                    hits = [piece for piece in pieces if piece in reading]
+                else:
+                    windows = (reading[at : at + size] for at in range(len(reading) - size + 1))
+                    hits = [window for window in windows if window in pieces]
+                for hit in hits:
+                    found.update(pieces[hit])
+        return found
