@@ -20,12 +20,13 @@ from gtftd.corpus.plan import Plan, Planned, entry_id, ordinal_of, plan_session
 from gtftd.corpus.reading import Reading, State
 from gtftd.corpus.spans import Taken
 from gtftd.corpus.stints import Stint, find_stints, stints_of_session
-from gtftd.corpus.store import EntryStore
+from gtftd.corpus.store import EntryRow, EntryStore
 from gtftd.errors import NotReady
 from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.corpus import CollectionSkipped, Entry
 from gtftd.schemas.settings import CollectionSettings
 from gtftd.schemas.town import BeadClosed, SessionStarted
+from gtftd.town.conversation import RawMessage
 from gtftd.town.identity import ROLES, identity_of_path, parse_role
 from gtftd.town.layout import Town
 from gtftd.town.spool import Spool
@@ -212,6 +213,27 @@ class Collector:
             self._digests.pop(identity, None)
         if gone:
             await self._store.withdraw(gone)
+
+    async def said(self, row: EntryRow) -> tuple[RawMessage, ...]:
+        """What an entry of a session was made of, while the transcript still exists. It may go to no sink."""
+        known = await self._evidence.of_session(row.session_id) if row.session_id else None
+        state = await self._reading.find(known.session) if known else None
+        if known is None or state is None:
+            return ()
+        stints = stints_of_session(known.session, find_stints(known.changes, known.closes))
+        async with self._reading.turn:
+            _, plan = await asyncio.to_thread(self._plan, known.session, stints, state)
+        found = (planned for planned in (*plan.entries, *plan.early) if planned.entry_id == row.entry_id)
+        return next((planned.taken.messages for planned in found), ())
+
+    async def again(self, session_ids: Iterable[str]) -> None:
+        """Make the entries of these sessions anew, although no evidence has changed: the rules have."""
+        chosen = list(dict.fromkeys(session_ids))
+        for session_id in chosen:
+            self._seen.pop(session_id, None)
+            for row in await self._store.of_session(session_id):
+                self._digests.pop(row.entry_id, None)
+        await self.of_sessions(chosen)
 
     def placed(self, event: SessionStarted) -> SessionStarted:
         """Fill in who it is from where it works, when no hook told us."""

@@ -1,0 +1,120 @@
+"""The doubts of the scrubber, for a person who wants to restore text. Nothing waits for it; it never hides more."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from gtftd.corpus.collect import Collector
+from gtftd.corpus.store import EntryRow, EntryStore
+from gtftd.errors import Invalid, Missing
+from gtftd.schemas.control import DoubtRow, Looked
+from gtftd.state import Database
+
+if TYPE_CHECKING:
+    from gtftd.scrub import Scrubber
+
+SHOWN_CHARS = 200
+
+_OPEN = """
+SELECT d.digest, d.placeholder, d.kind, d.rule, count(*), max(d.raised_at),
+       (SELECT n.entry_id FROM doubts n WHERE n.digest = d.digest ORDER BY n.raised_at DESC, n.entry_id LIMIT 1)
+FROM doubts d WHERE d.digest NOT IN (SELECT digest FROM verdicts) AND substr(d.digest, 1, length(:begin)) = :begin
+GROUP BY d.digest ORDER BY count(*) DESC, d.digest LIMIT :limit
+"""
+
+
+class Review:
+    """Values are known by their keyed digest alone; the text itself is looked up in the transcript, if it is there."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: EntryStore,
+        collector: Collector,
+        scrubber: Callable[[], Scrubber],
+        collect_again: Callable[[Sequence[EntryRow]], Awaitable[None]],
+    ) -> None:
+        """`collect_again` makes entries anew after a verdict, with a scrubber that knows it."""
+        self._database = database
+        self._store = store
+        self._collector = collector
+        self._scrubber = scrubber
+        self._collect_again = collect_again
+
+    async def doubts(self, limit: int = 100, *, begin: str = "") -> list[DoubtRow]:
+        """Open ones, those that stand in the most entries first; `begin` is the beginning of a digest."""
+        values = {"begin": begin, "limit": limit}
+        rows = await self._database.read(lambda connection: connection.execute(_OPEN, values).fetchall())
+        return [
+            DoubtRow(digest=row[0], placeholder=row[1], kind=row[2], rule=row[3], entries=row[4], raised_at=row[5],
+                     entry_id=row[6])
+            for row in rows
+        ]  # fmt: skip
+
+    async def look(self, begin: str) -> Looked:
+        """The value and its line, while the transcript still exists. It is nowhere else: show it to nobody but
+        the person who asked.
+        """
+        doubt = await self._one(begin)
+        rows = await self._store.select("entry_id = ?", (doubt.entry_id,), 1)
+        said = await self._collector.said(rows[0]) if rows else ()
+        scrubber = await asyncio.to_thread(self._scrubber)
+        for message in said:
+            for text in (message.content, *(_texts(call.arguments) for call in message.tool_calls)):
+                value = scrubber.values_behind(text).get(doubt.placeholder)
+                if value is not None and scrubber.digest(value) == doubt.digest:
+                    return Looked(doubt=doubt, value=value, context=_line(scrubber.scrub_text(text), doubt.placeholder))
+        return Looked(doubt=doubt)
+
+    async def restore(self, begin: str, *, by: str) -> DoubtRow:
+        """Let this value pass from now on, everywhere; its entries are made again. A second call is harmless."""
+        doubt = await self._one(begin)
+        sql = "SELECT DISTINCT entry_id FROM doubts WHERE digest = ?"
+        ids = await self._database.read(lambda connection: connection.execute(sql, (doubt.digest,)).fetchall())
+        await self._decide(doubt.digest, "restored", by)
+        rows = [row for (entry_id,) in ids for row in await self._store.select("entry_id = ?", (entry_id,), 1)]
+        await self._collect_again(rows)
+        return doubt
+
+    async def keep(self, begin: str, *, by: str) -> DoubtRow:
+        """The value was rightly redacted: ask no more."""
+        doubt = await self._one(begin)
+        await self._decide(doubt.digest, "kept", by)
+        return doubt
+
+    async def _one(self, begin: str) -> DoubtRow:
+        found = await self.doubts(2, begin=begin)
+        if not found:
+            raise Missing(f"no open doubt begins with {begin}; `gtftctl corpus review` lists them")
+        if len(found) > 1:
+            raise Invalid(f"several doubts begin with {begin}; give more letters")
+        return found[0]
+
+    async def _decide(self, digest: str, verdict: str, by: str) -> None:
+        row = (digest, verdict, by, time.time())
+        await self._database.write(lambda c: c.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)", row))
+
+
+def restored(connection: sqlite3.Connection) -> frozenset[str]:
+    """The digests of values that a person lets pass."""
+    rows = connection.execute("SELECT digest FROM verdicts WHERE verdict = 'restored'")
+    return frozenset(row[0] for row in rows)
+
+
+def _texts(value: object) -> str:
+    """Every string in a JSON value, a line each."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "\n".join(map(_texts, value.values()))
+    return "\n".join(map(_texts, value)) if isinstance(value, list | tuple) else ""
+
+
+def _line(text: str, placeholder: str) -> str:
+    found = next((line for line in text.splitlines() if placeholder in line), "")
+    start = max(0, found.find(placeholder) - SHOWN_CHARS // 2)
+    return found[start : start + SHOWN_CHARS]
