@@ -1,12 +1,10 @@
-"""Where the text of a session comes from: Claude Code's file, its second name in the spool, or the screen."""
+"""Where the text of a session comes from: its program's transcript, its second name in the spool, or the screen."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -17,22 +15,14 @@ from gtftd.town.identity import Identity, parse_role
 from gtftd.town.layout import Town
 from gtftd.town.screen import capture, parse_screen
 from gtftd.town.spool import Spool
-from gtftd.town.transcript import find_transcript, read_transcript
+from gtftd.town.transcript import State, find_transcript, read_transcript, state_of
+
+__all__ = ["KEPT_BYTES", "READERS", "Reading", "State"]
 
 KEPT_BYTES = 8 * 1024 * 1024
 """Size of the files whose parsed lines are kept for the next close in the same session."""
 READERS = 2
 """A transcript takes several times its size in memory while it is read, cut and scrubbed."""
-
-
-@dataclass(frozen=True)
-class State:
-    """A transcript file at one moment: equal states have equal content."""
-
-    path: Path
-    inode: int
-    size_bytes: int
-    mtime_ns: int
 
 
 class Reading:
@@ -50,14 +40,14 @@ class Reading:
         return await asyncio.to_thread(self._find, session)
 
     def _find(self, session: Session) -> State | None:
-        """The file that the hooks named or the spool's link to it, whichever holds more: a file may be replaced."""
+        """What the hooks named or the spool's link to it, whichever holds more: a file may be replaced."""
         named = [Path(session.transcript_path)] if session.transcript_path else []
         candidates = (*named, self._spool.transcripts / f"{Path(session.session_id).name}.jsonl")
-        found = [state for path in candidates if (state := _state(path)) is not None]
+        found = [state for path in candidates if (state := state_of(path)) is not None]
         if found:
             return max(found, key=lambda state: state.size_bytes)
-        elsewhere = find_transcript(session.session_id, self._town().claude_dirs())
-        return None if elsewhere is None else _state(elsewhere)
+        elsewhere = find_transcript(session.session_id, self._town().transcript_places())
+        return None if elsewhere is None else state_of(elsewhere)
 
     def read(self, state: State) -> Transcript:
         """Blocks for as long as the file is long. Raises Unreachable when it cannot be read (again)."""
@@ -69,7 +59,7 @@ class Reading:
             transcript = read_transcript(state.path, max_line_bytes=self._max_line_bytes)
         except OSError as error:
             raise Unreachable(f"cannot read the transcript {state.path.name}: {error.strerror}") from error
-        if _state(state.path) == state:
+        if state_of(state.path) == state:
             self._keep(state, transcript)
         return transcript
 
@@ -86,16 +76,6 @@ class Reading:
         town = self._town()
         text = await capture(town, session.tmux_session or _tmux_name(session, town) or "")
         return parse_screen(text) if text else ()
-
-
-def _state(path: Path) -> State | None:
-    if path.suffix != ".jsonl":
-        return None
-    with suppress(OSError, ValueError):
-        if path.is_file():
-            status = path.stat()
-            return State(path, status.st_ino, status.st_size, status.st_mtime_ns)
-    return None
 
 
 def _tmux_name(session: Session, town: Town) -> str | None:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gtftd.corpus.commands import Closing, Ending, closings
-from gtftd.town.conversation import Line, RawMessage, merge
+from gtftd.town.conversation import SHELL_TOOLS, Line, RawMessage, merge
 
 GRACE = timedelta(seconds=2)
 """How much later than the recorded end a command may have been written: clocks tick in whole seconds."""
 _DAWN = datetime.min.replace(tzinfo=UTC)
-_SHELL_TOOLS = frozenset({"Bash", "bash", "shell", "run_shell_command", "execute_command"})
 _MCP_CLOSE = re.compile(r"mcp__\w*beads\w*__close(?:_issue)?")
 
 
@@ -173,7 +172,7 @@ def closing_calls(lines: Sequence[Line]) -> list[Ended]:
     found: list[Ended] = []
     for line in lines:
         for call in line.message.tool_calls:
-            if call.name in _SHELL_TOOLS:
+            if call.name in SHELL_TOOLS:
                 command = call.arguments.get("command")
                 said = closings(command) if isinstance(command, str) else ()
             elif _MCP_CLOSE.fullmatch(call.name):

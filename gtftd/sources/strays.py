@@ -1,4 +1,4 @@
-"""Finds the town's transcripts among all of Claude Code's, cheaply enough to do it every few minutes."""
+"""Finds the town's transcripts among all that agents' programs keep, cheaply enough to do it every few minutes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path, PurePath
 
-from gtftd.town.layout import Town
-from gtftd.town.transcript import TranscriptHead, peek_transcript
+from gtftd.town.codex import rollout_files
+from gtftd.town.layout import Town, TranscriptPlaces
+from gtftd.town.opencode import sessions_in_database
+from gtftd.town.opencode_store import databases, session_files
+from gtftd.town.transcript import TranscriptHead, peek_transcript, written_at
 from gtftd.town.watched import is_text
 
 PEEKS = 2000
@@ -28,6 +32,7 @@ class Stray:
     cwd: str
     place: PurePath
     """`cwd` relative to the town's root."""
+    git_head: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,16 @@ class _Peeked:
 
 
 class TranscriptScan:
-    """Opens each file once; afterwards a scan costs one stat a file."""
+    """Opens each file once; afterwards a scan costs one stat a file, and for a session in many files one each."""
 
     def __init__(self) -> None:
         self._peeked: dict[str, _Peeked] = {}
+        self._listed: dict[Path, tuple[object, tuple[Stray, ...]]] = {}
 
     def scan(self, town: Town, since: float) -> dict[str, Stray]:
         """Transcripts written to after `since` by agents inside `town`, by session id. Blocks on the disk."""
-        files = sorted(_files(town.claude_dirs(), since), key=lambda file: file.written_at, reverse=True)
+        places = town.transcript_places()
+        files = sorted(_files(places, since), key=lambda file: file.written_at, reverse=True)
         self._peeked = {file.path: self._peeked[file.path] for file in files if file.path in self._peeked}
         left = PEEKS
         found: dict[str, Stray] = {}
@@ -69,7 +76,21 @@ class TranscriptScan:
             stray = _stray(file, known)
             if stray is not None:
                 found.setdefault(stray.session_id, stray)
+        for stray in self._in_databases(places, town, since):
+            found[stray.session_id] = stray  # the files that it was migrated from tell no more
         return found
+
+    def _in_databases(self, places: TranscriptPlaces, town: Town, since: float) -> Iterator[Stray]:
+        """Asked again only when the database or its log was written to."""
+        known, self._listed = self._listed, {}
+        for folder in places.opencode:
+            for path in databases(folder, places.opencode_database):
+                signature = (town.root, *(_signature(path.with_name(path.name + end)) for end in ("", "-wal")))
+                before = known.get(path)
+                if before is None or before[0] != signature:
+                    before = (signature, tuple(_of_database(path, town, since)))
+                self._listed[path] = before
+                yield from (stray for stray in before[1] if stray.written_at >= since)
 
 
 def inside(town: Town, cwd: str) -> PurePath | None:
@@ -83,26 +104,29 @@ def inside(town: Town, cwd: str) -> PurePath | None:
     return None
 
 
-def written_at(path: Path) -> float | None:
-    """Unix seconds; None where there is no such file."""
-    try:
-        return path.stat().st_mtime
-    except (OSError, ValueError):
-        return None
+def _files(places: TranscriptPlaces, since: float) -> Iterator[_File]:
+    """The transcripts that are files of their own, or begin with one."""
+    for path in chain(_claude_files(places.claude), rollout_files(places.codex)):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if status.st_mtime >= since and stat.S_ISREG(status.st_mode):
+            yield _File(str(path), status.st_size, status.st_mtime)
+    for folder in places.opencode:
+        for path in session_files(folder):
+            written = _touched(path, since)
+            if written is not None and written >= since:
+                yield _File(str(path), 0, written)
 
 
-def _files(claude_dirs: Iterable[Path], since: float) -> Iterator[_File]:
+def _claude_files(claude_dirs: Iterable[Path]) -> Iterator[Path]:
     for folder in claude_dirs:
         for project in _entries(folder / "projects"):
             for entry in _entries(project.path):
-                if not entry.name.endswith(".jsonl") or entry.name.startswith("agent-"):
-                    continue  # a side conversation of a session that has a file of its own
-                try:
-                    status = entry.stat()
-                except OSError:
-                    continue
-                if status.st_mtime >= since and stat.S_ISREG(status.st_mode):
-                    yield _File(entry.path, status.st_size, status.st_mtime)
+                # `agent-` names a side conversation of a session that has a file of its own.
+                if entry.name.endswith(".jsonl") and not entry.name.startswith("agent-"):
+                    yield Path(entry.path)
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
@@ -111,6 +135,36 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError:
         return []
+
+
+def _touched(path: Path, since: float) -> float | None:
+    """When a session of many files was written last; those with no message since are not looked into."""
+    messages = path.parents[2] / "message" / path.stem
+    try:
+        latest = max(path.stat().st_mtime, messages.stat().st_mtime if messages.is_dir() else 0.0)
+    except OSError:
+        return None
+    return latest if latest < since else written_at(path)
+
+
+def _of_database(path: Path, town: Town, since: float) -> Iterator[Stray]:
+    try:
+        listed = sessions_in_database(path, since, PEEKS)
+    except OSError:
+        return
+    for session, head in listed:
+        place = inside(town, head.cwd) if head.cwd else None
+        if head.cwd is not None and place is not None and is_text(str(session)):
+            written = written_at(session) or 0.0
+            yield Stray(head.session_id, session, written, head.started_at, head.cwd, place)
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _peek(file: _File, town: Town) -> _Peeked:
@@ -129,7 +183,8 @@ def _stray(file: _File, peeked: _Peeked) -> Stray | None:
     if head is None or head.cwd is None or place is None:
         return None
     path = Path(file.path)
-    if not 0 < len(path.stem) <= 128 or not is_text(file.path):
+    # The name, not the first line: a resumed session of Claude Code repeats lines of the one before.
+    session_id = head.session_id if path.stem.endswith(head.session_id) else path.stem
+    if not 0 < len(session_id) <= 128 or not is_text(file.path):
         return None
-    # The name, not the first line: a resumed session repeats lines of the one before.
-    return Stray(path.stem, path, file.written_at, head.started_at, head.cwd, place)
+    return Stray(session_id, path, file.written_at, head.started_at, head.cwd, place, head.git_head)

@@ -15,11 +15,12 @@ from gtftd.schemas.event import event_id
 from gtftd.schemas.settings import SweepSettings
 from gtftd.schemas.town import SessionEnded, SessionStarted
 from gtftd.sources.missed_closes import ClosedBeads, missed_closes, read_known_closes
-from gtftd.sources.strays import Stray, TranscriptScan, written_at
+from gtftd.sources.strays import Stray, TranscriptScan
 from gtftd.sources.surroundings import LatestTown, Patience, Surroundings
 from gtftd.state.crash import crash_point
 from gtftd.state.outbox import Outgoing, already_told, forget_told, read_cursor, tell, write_cursor
 from gtftd.town.identity import identity_of_path
+from gtftd.town.transcript import written_at
 
 log = get_logger("sweep")
 SOURCE = "sweep"
@@ -248,6 +249,7 @@ def _started(stray: Stray) -> Outgoing:
         rig=who.rig if who else None,
         actor=who.actor if who else None,
         cwd=stray.cwd,
+        git_head=stray.git_head,
     )
     return Outgoing(event_id(SOURCE, SessionStarted.subject, stray.session_id), event, time=at)
 

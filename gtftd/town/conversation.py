@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +10,12 @@ from typing import Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
 Kind = Literal["turn", "meta", "compaction", "hook", "terminal"]
+Program = Literal["claude-code", "codex", "opencode"]
+SHELL_TOOLS = frozenset({
+    "Bash", "bash", "shell", "shell_command", "exec_command", "local_shell", "container.exec",
+    "run_shell_command", "execute_command",
+})  # fmt: skip
+"""The tools whose argument `command` is a shell script, whatever the agent's program calls them."""
 
 _NOTHING: Mapping[str, int] = {}
 
@@ -70,6 +77,7 @@ class Transcript:
     git_branch: str | None = None
     lines: tuple[Line, ...] = ()
     problems: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    agent_program: Program = "claude-code"
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,59 @@ class TranscriptHead:
     started_at: datetime | None = None
     version: str | None = None
     git_branch: str | None = None
+    git_head: str | None = None
+    """The commit that the session began on, where the file says."""
+
+
+class LineList:
+    """Gathers the lines of a transcript; what was left out before a line is told with it."""
+
+    def __init__(self) -> None:
+        self.problems: Counter[str] = Counter()
+        self.models: dict[str, None] = {}
+        self._lines: list[Line] = []
+        self._waiting: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def drop(self, what: str, count: int = 1) -> None:
+        """Count what is left out here. `what` is a word of ours: a file cannot invent counters."""
+        self._waiting[what] += count
+        self.problems[what] += count
+
+    def count(self, dropped: Counter[str]) -> None:
+        """Count all of these, and empty them."""
+        self._waiting.update(dropped)
+        self.problems.update(dropped)
+        dropped.clear()
+
+    def add(
+        self,
+        message: RawMessage,
+        *,
+        uuid: str | None = None,
+        message_id: str | None = None,
+        model: str | None = None,
+        thinking: str = "",
+    ) -> None:
+        dropped = dict(self._waiting)
+        self._waiting.clear()
+        self._lines.append(Line(len(self._lines), message, uuid, message_id, model, thinking, dropped))
+        if model:
+            self.models.setdefault(model)
+
+    def cut(self, first: int) -> None:
+        """Take back the lines from `first` on; what they counted stays told."""
+        for line in self._lines[first:]:
+            self._waiting.update(line.dropped)
+        del self._lines[first:]
+
+    def lines(self) -> tuple[Line, ...]:
+        return tuple(self._lines)
+
+    def __getitem__(self, index: int) -> Line:
+        return self._lines[index]
 
 
 def merge(lines: tuple[Line, ...]) -> tuple[RawMessage, ...]:

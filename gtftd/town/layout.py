@@ -30,6 +30,17 @@ class Rig:
 
 
 @dataclass(frozen=True)
+class TranscriptPlaces:
+    """The folders in which agents' programs keep their sessions."""
+
+    claude: tuple[Path, ...] = ()
+    codex: tuple[Path, ...] = ()
+    opencode: tuple[Path, ...] = ()
+    opencode_database: Path | None = None
+    """The database that the environment names, when it is not in one of the folders."""
+
+
+@dataclass(frozen=True)
 class Town:
     """A town on disk. Read afresh by `load`: rigs come and go."""
 
@@ -70,6 +81,26 @@ class Town:
         """Every Claude configuration directory whose agents may be this town's, without repeats."""
         default = Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
         return tuple(dict.fromkeys((default, *self.accounts)))
+
+    def transcript_places(self) -> TranscriptPlaces:
+        """Where the programs of this town's agents keep what was said."""
+        return TranscriptPlaces(self.claude_dirs(), (codex_dir(),), (opencode_dir(),), opencode_database())
+
+
+def codex_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """`$CODEX_HOME`, else `~/.codex`."""
+    return Path(environ.get("CODEX_HOME") or Path.home() / ".codex")
+
+
+def opencode_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """OpenCode's data folder: `$XDG_DATA_HOME/opencode`, else `~/.local/share/opencode`."""
+    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "opencode"
+
+
+def opencode_database(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The database that `$OPENCODE_DB` names, relative to the data folder; None when it names none on disk."""
+    named = environ.get("OPENCODE_DB")
+    return opencode_dir(environ) / named if named and named != ":memory:" else None
 
 
 def find_town(

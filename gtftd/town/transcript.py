@@ -1,147 +1,112 @@
-"""Claude Code's transcripts: found by session id, peeked at, and read whole into pieces of conversation."""
+"""What the agents of a town said: found, peeked at and read, whichever program they ran."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from gtftd.town.branches import kept
-from gtftd.town.claude_lines import Record, moment, read_record
-from gtftd.town.conversation import Line, RawCall, RawMessage, Transcript, TranscriptHead, merge
-from gtftd.town.jsonl import MAX_LINE_BYTES, clean, read_objects
+from gtftd.town import claude_transcripts, codex, opencode, opencode_store
+from gtftd.town.conversation import Line, Program, RawCall, RawMessage, Transcript, TranscriptHead, merge
+from gtftd.town.jsonl import MAX_LINE_BYTES, read_objects
+from gtftd.town.layout import TranscriptPlaces
 
 __all__ = [
-    "Line", "RawCall", "RawMessage", "Transcript", "TranscriptHead",
-    "find_transcript", "merge", "peek_transcript", "read_transcript",
+    "Line", "RawCall", "RawMessage", "State", "Transcript", "TranscriptHead",
+    "find_transcript", "merge", "peek_transcript", "program_of", "read_transcript", "state_of", "written_at",
 ]  # fmt: skip
 
-_SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _PEEK_BYTES = 1024 * 1024
-_PEEK_LINES = 50
+
+
+@dataclass(frozen=True)
+class State:
+    """A transcript at one moment: equal states have equal content."""
+
+    path: Path
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    digest: str = ""
+    """Of what is known of many files or rows, where one inode does not say it."""
 
 
 def read_transcript(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Transcript:
-    """Read a session. Nothing in the file can make it fail; only the file system can (OSError).
+    """Read a session. Nothing that it holds can make it fail; only the file system can (OSError).
 
-    Blocks for as long as the file is long: call it in a thread. Memory is that of the file's text.
+    Blocks for as long as the transcript is long: call it in a thread. Memory is that of its text.
     """
-    problems: Counter[str] = Counter()
-    told = _Told()
-    records: list[Record] = []
-    waiting: Counter[str] = Counter()
-    skipped: list[Mapping[str, int]] = []
-    uuids: set[str] = set()
-    for item in read_objects(path, waiting, max_line_bytes=max_line_bytes):
-        record = read_record(item)
-        told.hear(item)
-        if record.uuid in uuids and record.uuid is not None:
-            waiting["duplicate"] += 1
-            continue
-        if item.get("type") == "summary" and item.get("leafUuid") not in uuids:
-            waiting["foreign_summary"] += 1  # Claude Code writes summaries of other sessions into ours
-            continue
-        if record.uuid:
-            uuids.add(record.uuid)
-        records.append(record)
-        skipped.append(dict(waiting))
-        problems.update(waiting)
-        waiting.clear()
-    problems.update(waiting)
-    lines = _lines(records, skipped, problems)
-    models = tuple(dict.fromkeys(line.model for line in lines if line.model))
-    return Transcript(told.session(path), models, told.cwd, told.version, told.git_branch, lines, dict(problems))
+    match program_of(path):
+        case "opencode":
+            return opencode.read_session(path, max_bytes=max_line_bytes)
+        case "codex":
+            return codex.read_rollout(path, max_line_bytes=max_line_bytes)
+        case "claude-code":
+            return claude_transcripts.read_claude(path, max_line_bytes=max_line_bytes)
 
 
 def peek_transcript(path: Path) -> TranscriptHead | None:
-    """What the first lines say; None when they name no session. Reads 1 MiB at most. Raises OSError."""
-    told = _Told()
-    for count, item in enumerate(read_objects(path, Counter(), max_line_bytes=_PEEK_BYTES, limit_bytes=_PEEK_BYTES)):
-        told.hear(item)
-        if count >= _PEEK_LINES or (told.ids and told.cwd and told.started_at):
-            break
-    session = told.session(path)
-    if session is None:
+    """What its beginning says; None when it names no session. Reads 1 MiB at most. Raises OSError."""
+    if opencode_store.in_files(path):
+        return opencode.peek_session(path)
+    items = _first_objects(path)
+    first = next(items, None)
+    if first is None:
         return None
-    return TranscriptHead(session, told.cwd, told.started_at, told.version, told.git_branch)
+    if _is_codex(path, first):
+        return codex.head_of(chain((first,), items))
+    return claude_transcripts.head_of(chain((first,), items), path)
 
 
-def find_transcript(session_id: str, claude_dirs: Iterable[Path]) -> Path | None:
-    """The session's file under any project of any account; the one written last when there are several.
-
-    The name of the project folder is never computed: three programs compute it in three ways.
-    """
-    if not _SESSION_ID.fullmatch(session_id):
-        return None
-    found: list[tuple[int, Path]] = []
-    for folder in claude_dirs:
-        for path in _projects(folder):
-            candidate = path / f"{session_id}.jsonl"
-            try:
-                found.append((candidate.stat().st_mtime_ns, candidate))
-            except OSError:
-                continue
-    return max(found)[1] if found else None
+def find_transcript(session_id: str, places: TranscriptPlaces) -> Path | None:
+    """Where a session's transcript is, in the places of every program; the first program that has it."""
+    return (
+        claude_transcripts.find_claude(session_id, places.claude)
+        or codex.find_rollout(session_id, places.codex)
+        or opencode.find_session(session_id, places.opencode, places.opencode_database)
+    )
 
 
-def _projects(claude_dir: Path) -> list[Path]:
+def program_of(path: Path) -> Program:
+    """Which program wrote a transcript: by its place, or, for lines of JSON, by the first of them. Raises OSError."""
+    if opencode_store.in_files(path) or opencode_store.in_database(path):
+        return "opencode"
+    return "codex" if _is_codex(path, next(_first_objects(path), None)) else "claude-code"
+
+
+def state_of(path: Path) -> State | None:
+    """The transcript's state now; None for what is none, or is not there."""
     try:
-        return list((claude_dir / "projects").iterdir())
-    except OSError:
-        return []
+        if opencode_store.in_files(path) or opencode_store.in_database(path):
+            mark = opencode_store.mark(path)
+            if mark is None:
+                return None
+            return State(path, 0, mark.size_bytes, int(mark.written_at * 1e9), mark.digest)
+        if path.suffix == ".jsonl" and path.is_file():
+            status = path.stat()
+            return State(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    except (OSError, ValueError):
+        return None
+    return None
 
 
-class _Told:
-    """What the lines say of their session, the first word of each kind."""
-
-    def __init__(self) -> None:
-        self.ids: dict[str, None] = {}
-        self.cwd: str | None = None
-        self.version: str | None = None
-        self.git_branch: str | None = None
-        self.started_at = moment(None)
-
-    def hear(self, item: Mapping[str, object]) -> None:
-        session = item.get("sessionId")
-        if isinstance(session, str) and _SESSION_ID.fullmatch(session):
-            self.ids.setdefault(session)
-        self.cwd = self.cwd or _short(item.get("cwd"))
-        self.version = self.version or _short(item.get("version"))
-        self.git_branch = self.git_branch or _short(item.get("gitBranch"))
-        self.started_at = self.started_at or moment(item.get("timestamp"))
-
-    def session(self, path: Path) -> str | None:
-        """The file's name when a line agrees (a resumed session repeats others' lines), else the first id."""
-        return path.stem if path.stem in self.ids else next(iter(self.ids), None)
+def written_at(path: Path) -> float | None:
+    """When the transcript was written last, Unix seconds; None where there is none."""
+    try:
+        if opencode_store.in_files(path) or opencode_store.in_database(path):
+            mark = opencode_store.mark(path)
+            return None if mark is None else mark.written_at
+        return path.stat().st_mtime
+    except (OSError, ValueError):
+        return None
 
 
-def _lines(records: list[Record], skipped: list[Mapping[str, int]], problems: Counter[str]) -> tuple[Line, ...]:
-    """Number the pieces of the kept records; what was left out is told with the next piece."""
-    lines: list[Line] = []
-    waiting: Counter[str] = Counter()
-    for record, before, keep in zip(records, skipped, kept(records), strict=True):
-        waiting.update(before)
-        problems.update(record.dropped)
-        waiting.update(record.dropped)
-        if record.pieces and not keep:
-            problems["abandoned"] += 1
-            continue
-        for piece in record.pieces:
-            lines.append(
-                Line(
-                    index=len(lines),
-                    message=piece.message,
-                    uuid=record.uuid,
-                    message_id=piece.message_id,
-                    model=piece.model,
-                    thinking=piece.thinking,
-                    dropped=dict(waiting),
-                )
-            )
-            waiting.clear()
-    return tuple(lines)
+def _is_codex(path: Path, first: dict[str, object] | None) -> bool:
+    """By the name; a second name of the file, as in our spool, says nothing, so then by the first line."""
+    return path.name.startswith("rollout-") or (first is not None and codex.is_rollout_line(first))
 
 
-def _short(value: object) -> str | None:
-    return clean(value) if isinstance(value, str) and 0 < len(value) <= 4096 else None
+def _first_objects(path: Path) -> Iterator[dict[str, object]]:
+    return read_objects(path, Counter(), max_line_bytes=_PEEK_BYTES, limit_bytes=_PEEK_BYTES)

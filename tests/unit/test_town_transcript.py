@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gtftd.town.conversation import Transcript, merge
+from gtftd.town.layout import TranscriptPlaces
 from gtftd.town.transcript import find_transcript, peek_transcript, read_transcript
 from tests.support.transcripts import START, TranscriptBuilder, text, tool_use
 
@@ -267,9 +268,10 @@ def test_a_transcript_is_found_by_its_id_alone(tmp_path: Path) -> None:
     session = TranscriptBuilder()
     session.user("x")
     path = session.write(tmp_path / "account2")
-    assert path == find_transcript(session.session_id, [tmp_path / "missing", tmp_path / "account2"])
-    assert find_transcript("0" * 36, [tmp_path / "account2"]) is None
-    assert find_transcript("../" + session.session_id, [tmp_path / "account2"]) is None
+    places = TranscriptPlaces(claude=(tmp_path / "missing", tmp_path / "account2"))
+    assert path == find_transcript(session.session_id, places)
+    assert find_transcript("0" * 36, places) is None
+    assert find_transcript("../" + session.session_id, places) is None
 
 
 def test_times_are_read_as_utc(tmp_path: Path) -> None:
