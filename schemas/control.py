@@ -105,13 +105,85 @@ class WatchParams(Strict):
 
 
 class EntriesParams(Strict):
-    """The newest entries that match; `entry_id` may be the beginning of an id."""
+    """The newest entries that match all of these; of the ids of entries and sessions the beginning is enough."""
 
     entry_id: Annotated[str, Field(min_length=4, max_length=128)] | None = None
+    kind: Name | None = None
+    source: Name | None = None
     role: Name | None = None
     rig: Name | None = None
     bead: Name | None = None
-    limit: Annotated[int, Field(ge=1, le=10_000)] = 20
+    task: Name | None = None
+    label: Name | None = None
+    session: Annotated[str, Field(min_length=4, max_length=200)] | None = None
+    rule: Name | None = None
+    """A convention that one of its turns broke."""
+    limit: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+
+
+FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class CollectParams(Strict):
+    """Sessions to collect again: one, those of a bead, or all that are known."""
+
+    session_id: Name | None = None
+    bead: Name | None = None
+    all: bool = False
+
+
+class ArtifactsParams(Strict):
+    """Documents of the town, or those in a folder that holds copies of a town's."""
+
+    folder: FilePath | None = None
+
+
+class OperationalParams(Strict):
+    """The town's databases (those named, or all), or an export of them in a folder."""
+
+    export: FilePath | None = None
+    databases: Annotated[tuple[Name, ...], Field(max_length=500, strict=False)] = ()
+
+
+class PrimeParams(Strict):
+    """Roles to ask gt's prime for; without one, every role."""
+
+    roles: Annotated[tuple[Name, ...], Field(max_length=50, strict=False)] = ()
+
+
+class AddParams(Strict):
+    """Curated examples: absolute paths of files that the daemon can read."""
+
+    paths: Annotated[tuple[FilePath, ...], Field(min_length=1, max_length=10_000, strict=False)]
+    role: Name
+    task: Name | None = None
+    rig: Name | None = None
+
+
+class AuditParams(Strict):
+    """Scrub what older rules have scrubbed, or everything, with today's."""
+
+    all: bool = False
+
+
+class DoubtsParams(Strict):
+    limit: Annotated[int, Field(ge=1, le=100_000)] = 100
+
+
+class DoubtParams(Strict):
+    """A doubt by the first letters of its digest."""
+
+    digest: Annotated[str, Field(min_length=4, max_length=128)]
+
+
+class VerdictParams(DoubtParams):
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class PurgeParams(Strict):
+    entry_id: Annotated[str, Field(min_length=4, max_length=128)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    by: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 # What verbs answer
@@ -226,17 +298,24 @@ class EntryRow(Answer):
 
     entry_id: str
     sha256: str = ""
+    kind: str = "session"
+    origin: str = ""
+    source: str = ""
     role: str
     rig: str | None = None
     bead: str | None = None
     episode: int = 1
-    session_id: str = ""
+    session_id: str | None = None
     actor: str | None = None
     agent: str | None = None
     model: str | None = None
+    task: str = "other"
     outcome: str = "unknown"
     confidence: float = 0.0
+    failures: tuple[str, ...] = ()
+    violations: int = 0
     messages: int = 0
+    trainable: int = 0
     redactions: int = 0
     size_bytes: int = 0
     stored_at: float = 0.0
@@ -247,6 +326,44 @@ class EntriesResult(Answer):
     folder: str = ""
     total: int = 0
     entries: tuple[EntryRow, ...] = ()
+
+
+class Sums(Answer):
+    """What some entries come to; `trainable` counts turns."""
+
+    entries: int = 0
+    trainable: int = 0
+    messages: int = 0
+    violations: int = 0
+    redactions: int = 0
+    size_bytes: int = 0
+
+
+class StatsResult(Answer):
+    """The corpus in numbers. `by`: a dimension (kind, role, ...), its values, and what each comes to."""
+
+    folder: str = ""
+    total: Sums = Sums.model_construct()
+    by: dict[str, dict[str, Sums]] = Field(default_factory=dict)
+    redactions: dict[str, int] = Field(default_factory=dict)
+    masked: dict[str, int] = Field(default_factory=dict)
+    """Turns that are not trained on, by the reason."""
+    violations: dict[str, int] = Field(default_factory=dict)
+    failures: dict[str, int] = Field(default_factory=dict)
+    doubts: int = 0
+    """Values that nobody has decided about."""
+    snapshots: tuple[str, ...] = ()
+    """The newest first."""
+
+
+class LabelsResult(Answer):
+    """Closed beads by the class of their close reason and the label that evidence gave them."""
+
+    closed: int = 0
+    unlabelled: int = 0
+    """Closed beads of which no entry tells."""
+    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Class of the reason, label, how many."""
 
 
 class EntriesStatus(Answer):

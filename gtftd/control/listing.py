@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
-from gtftd.errors import Corrupt, Missing
+from gtftd.errors import Corrupt, Missing, Refused
 from gtftd.schemas.control import EntriesParams, EntriesResult, EntryRow
-from gtftd.state.database import open_reader
+from gtftd.state.database import migrations, open_reader
 from gtftd.state.files import content_path
 
 _COLUMNS = (
-    "entry_id, sha256, role, rig, bead, episode, session_id, actor, agent, model, outcome, confidence, "
-    "messages, redactions, size_bytes, stored_at"
+    "entry_id, sha256, kind, origin, source, role, rig, bead, episode, session_id, actor, agent, model, task, "
+    "outcome, confidence, failures, violations, messages, trainable, redactions, size_bytes, stored_at"
 )
+_EXACT = {
+    "kind": "kind",
+    "source": "source",
+    "role": "role",
+    "rig": "rig",
+    "bead": "bead",
+    "task": "task",
+    "label": "outcome",
+}
+_BEGINNING = {"entry_id": "entry_id", "session": "session_id"}
 
 
 def entries_folder(state_dir: Path) -> Path:
@@ -22,14 +34,28 @@ def entries_folder(state_dir: Path) -> Path:
     return state_dir / "entries"
 
 
+def entry_path(folder: Path, sha256: str) -> Path:
+    return content_path(folder / "objects", sha256, suffix=".json")
+
+
 def read_entries(state_dir: Path, params: EntriesParams) -> EntriesResult:
     """For programs beside the daemon, and without one. Missing when no daemon has ever run here."""
+    with reading(state_dir) as connection:
+        return list_entries(connection, params, entries_folder(state_dir))
+
+
+@contextlib.contextmanager
+def reading(state_dir: Path) -> Iterator[sqlite3.Connection]:
+    """`state.db`, read-only. Missing when there is none, Refused when it is older than this program."""
     database = state_dir / "state.db"
     if not database.is_file():
         raise Missing(f"{state_dir} holds no state of a gtftd; has one ever run for this town?")
     try:
         with contextlib.closing(open_reader(database)) as connection:
-            return list_entries(connection, params, entries_folder(state_dir))
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version < (known := migrations()[-1][0]):
+                raise Refused(f"{database} has schema version {version}, not {known}; a start of gtftd migrates it")
+            yield connection
     except sqlite3.Error as error:
         raise Corrupt(f"cannot read {database}: {error}") from error
 
@@ -37,24 +63,44 @@ def read_entries(state_dir: Path, params: EntriesParams) -> EntriesResult:
 def list_entries(connection: sqlite3.Connection, params: EntriesParams, folder: Path) -> EntriesResult:
     """The newest that match, newest first; `total` counts all that match."""
     where, values = _conditions(params)
-    (total,) = connection.execute(f"SELECT count(*) FROM entries{where}", values).fetchone()
-    cursor = connection.execute(
-        f"SELECT {_COLUMNS} FROM entries{where} ORDER BY stored_at DESC, entry_id LIMIT ?", (*values, params.limit)
-    )
-    names = [column[0] for column in cursor.description]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    entries = tuple(
-        EntryRow(**row, path=str(content_path(folder / "objects", row["sha256"], suffix=".json"))) for row in rows
-    )
-    return EntriesResult(folder=str(folder), total=total, entries=entries)
+    found = connection.execute(f"SELECT {_COLUMNS} FROM entries{where} ORDER BY stored_at DESC, entry_id", values)
+    names = [column[0] for column in found.description]
+    total = 0
+    entries: list[EntryRow] = []
+    for row in found:
+        told = dict(zip(names, row, strict=True))
+        path = entry_path(folder, told["sha256"])
+        if params.rule is not None and params.rule not in _rules_broken(path):
+            continue
+        total += 1
+        if len(entries) < params.limit:
+            told["failures"] = tuple(filter(None, told["failures"].split(",")))
+            entries.append(EntryRow(**told, path=str(path)))
+        elif params.rule is None:
+            (total,) = connection.execute(f"SELECT count(*) FROM entries{where}", values).fetchone()
+            break
+    return EntriesResult(folder=str(folder), total=total, entries=tuple(entries))
 
 
 def _conditions(params: EntriesParams) -> tuple[str, tuple[str, ...]]:
-    chosen = {"role": params.role, "rig": params.rig, "bead": params.bead}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    parts = [f"{name} = ?" for name in given]
-    values = list(given.values())
-    if params.entry_id is not None:
-        parts.append("substr(entry_id, 1, length(?)) = ?")
-        values += [params.entry_id, params.entry_id]
+    parts, values = [], []
+    for name, column in _EXACT.items():
+        if (value := getattr(params, name)) is not None:
+            parts.append(f"{column} = ?")
+            values.append(value)
+    for name, column in _BEGINNING.items():
+        if (value := getattr(params, name)) is not None:
+            parts.append(f"substr({column}, 1, length(?)) = ?")
+            values += [value, value]
+    if params.rule is not None:
+        parts.append("violations > 0")
     return (" WHERE " + " AND ".join(parts) if parts else ""), tuple(values)
+
+
+def _rules_broken(path: Path) -> set[str]:
+    """Rows only count violations; which they were stands in the entry."""
+    try:
+        messages = json.loads(path.read_bytes()).get("messages", ())
+    except (OSError, ValueError):
+        return set()
+    return {rule for message in messages for rule in message.get("violations", ())}

@@ -202,7 +202,7 @@ class EntryStore:
         try:
             content = path.read_bytes()
         except FileNotFoundError as error:
-            raise Missing(f"no entry has the content {digest}; `gtftctl entries list` shows what there is") from error
+            raise Missing(f"no entry has the content {digest}; `gtftctl corpus list` shows what there is") from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise Corrupt(f"{path} was changed after it was written")
         return Entry.model_validate_json(content)

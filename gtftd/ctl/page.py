@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from gtftd.ctl import show
-from gtftd.schemas.corpus import Entry, Message, ToolCall
+from gtftd.schemas.corpus import Entry, Fact, Message, ToolCall
+
+if TYPE_CHECKING:
+    from gtftd.schemas.control import EntryRow
 
 _SHOWN_CHARACTERS = 2000
 _SHOWN_VALUE = 60
 _BAR = "┃ "
+_MASKED = "┆ "
 _SHELLS = {"Bash", "bash", "shell"}
 _ROLES = {"assistant": "bold green", "user": "bold cyan", "tool": "yellow"}
 
@@ -24,17 +30,17 @@ _ROLES = {"assistant": "bold green", "user": "bold cyan", "tool": "yellow"}
 def draw(entry: Entry, path: Path, console: Console, *, full: bool) -> Iterator[RenderableType]:
     """Whose work it was, what became of it and why we believe so, then every message.
 
-    A bar stands before the messages that are trained on. On a terminal long lines are broken so that it goes on;
-    elsewhere a line stays one.
+    A bar stands before the messages that are trained on, a broken one before turns of the agent's that are not.
+    On a terminal long lines are broken so that it goes on; elsewhere a line stays one.
     """
     yield _headline(entry)
     yield _facts(entry, path)
     width = console.width - len(_BAR) if console.is_terminal else None
     names = {call.id: call.name for message in entry.messages for call in message.tool_calls}
     for message in entry.messages:
-        bar = Text(_BAR, "green") if message.trainable else Text("  ")
+        bar = Text(_BAR, "green") if message.trainable else Text(_MASKED, "yellow") if message.masked else Text("  ")
         yield Text()
-        for line in _message(message, names, full=full):
+        for line in _message(message, names, entry, full=full):
             for part in line.wrap(console, width) if width else (line,):
                 yield Text.assemble(bar, part)
 
@@ -49,6 +55,26 @@ def which(bead: str | None, episode: int) -> str:
     if bead is None:
         return "-"
     return bead if episode == 1 else f"{bead}#{episode}"
+
+
+def about(row: EntryRow) -> str:
+    """The bead, or the document that it was made of; `-` for a session without a bead."""
+    if row.bead is not None or row.kind == "session":
+        return which(row.bead, row.episode)
+    return row.origin.partition(":")[2] or row.origin or "-"
+
+
+def fact_text(fact: Fact) -> str:
+    """What was seen and when: `merged: Merged in mr-7, 2026-11-21 22:27:09 UTC`."""
+    name = "" if fact.kind == "said" else fact.kind.replace("_", " ")
+    told = ": ".join(part for part in (name, fact.detail) if part)
+    return f"{told}, {_moment(fact.at)} UTC" if fact.at else told
+
+
+def counts(told: Mapping[str, int]) -> str:
+    """`HOME 2, USER 1`, the most first; `nothing` when there is nothing."""
+    ordered = sorted(told.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{kind} {count}" for kind, count in ordered) or "nothing"
 
 
 def span(start: datetime | None, end: datetime | None) -> str:
@@ -82,8 +108,9 @@ def _moment(at: datetime) -> str:
 
 def _headline(entry: Entry) -> Text:
     head = Text()
-    head.append(show.clean(which(entry.bead, entry.episode) if entry.bead else _named(entry)), "bold")
-    if entry.title:
+    name = which(entry.bead, entry.episode) if entry.bead else _named(entry)
+    head.append(show.clean(name), "bold")
+    if entry.title and entry.title != name:
         head.append(f"  {show.clean(entry.title)}", "bold")
     head.append(f"\n{show.clean(who(entry.actor, entry.rig, entry.role))}")
     label = entry.outcome.label
@@ -91,34 +118,68 @@ def _headline(entry: Entry) -> Text:
 
 
 def _named(entry: Entry) -> str:
-    return f"session {entry.session_id[:8]}" if entry.session_id else entry.origin
+    return f"session {entry.session_id[:8]}" if entry.session_id else entry.origin.partition(":")[2]
 
 
 def _facts(entry: Entry, path: Path) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style=show.DIM, no_wrap=True)
     grid.add_column(overflow="fold")
-    outcome = entry.outcome
-    own = sum(message.trainable for message in entry.messages)
-    for name, value in (
-        ("outcome", f"{outcome.label} ({outcome.confidence:.2f})"),
-        *(("because" if number == 0 else "", fact.detail) for number, fact in enumerate(outcome.evidence)),
-        ("role", " of ".join(part for part in (entry.role, entry.rig) if part)),
-        ("bead", _bead(entry)),
-        ("agent", " ".join(part for part in (entry.agent, entry.model) if part)),
-        ("origin", f"{entry.origin} ({entry.source})"),
-        ("run", entry.run_id),
-        ("span", f"{span(entry.started_at, entry.ended_at)}; {entry.cut}"),
-        ("cwd", entry.cwd),
-        ("git head", entry.git_head),
-        ("redacted", f"{_counts(entry.redactions)}; scrubber {entry.scrubber}"),
-        ("dropped", _counts(entry.dropped)),
-        ("file", str(path)),
-    ):
+    for name, value in (*_outcome(entry), *_provenance(entry), ("file", str(path))):
         if value:
             grid.add_row(name, Text(show.clean(value)))
-    grid.add_row("messages", Text.assemble(f"{len(entry.messages)}; ", (_BAR, "green"), f"marks {own} to train on"))
+    own = sum(message.trainable for message in entry.messages)
+    told = Text.assemble(f"{len(entry.messages)}; ", (_BAR, "green"), f"marks {own} to train on")
+    if masked := masked_turns(entry):
+        told.append("; ").append(_MASKED, "yellow").append(f"marks what is not: {counts(masked)}")
+    grid.add_row("messages", told)
     return Group(Text(), grid)
+
+
+def masked_turns(entry: Entry) -> dict[str, int]:
+    """Why turns of the agent's are not trained on, and how many."""
+    return Counter(message.masked for message in entry.messages if message.masked)
+
+
+def violated(entry: Entry) -> dict[str, int]:
+    """The conventions that turns broke, and how many turns did."""
+    return Counter(rule for message in entry.messages for rule in message.violations)
+
+
+def _outcome(entry: Entry) -> Iterator[tuple[str, str]]:
+    outcome = entry.outcome
+    yield "outcome", f"{outcome.label} ({outcome.confidence:.2f})"
+    for number, fact in enumerate(outcome.evidence):
+        yield "because" if number == 0 else "", fact_text(fact)
+    yield "failures", ", ".join(outcome.failures)
+    yield "violations", counts(violated(entry)) if violated(entry) else ""
+
+
+def _provenance(entry: Entry) -> Iterator[tuple[str, str | None]]:
+    yield "kind", entry.kind
+    yield "task", entry.task
+    yield "role", " of ".join(part for part in (entry.role, entry.rig) if part)
+    if entry.kind == "session" or entry.bead:
+        yield "bead", _bead(entry)
+    yield "agent", " ".join(part for part in (entry.agent, entry.model) if part)
+    yield "origin", f"{entry.origin} ({entry.source})"
+    yield "run", entry.run_id
+    if entry.started_at or entry.ended_at or entry.cut:
+        yield "span", "; ".join(part for part in (span(entry.started_at, entry.ended_at), entry.cut) if part)
+    yield "cwd", entry.cwd
+    yield "git head", entry.git_head
+    yield "in force", _conventions(entry)
+    yield "redacted", f"{counts(entry.redactions)}; scrubber {entry.scrubber}"
+    yield "dropped", counts(entry.dropped)
+
+
+def _conventions(entry: Entry) -> str:
+    """The hashes of what told the agent how to behave."""
+    if (told := entry.conventions) is None:
+        return ""
+    hashes = {"instructions": told.instructions, "formulas": told.formulas}
+    parts = [f"{name} {digest[:12]}" for name, digest in hashes.items() if digest]
+    return ", ".join([*parts, f"gt {told.gt_version}"] if told.gt_version else parts)
 
 
 def _bead(entry: Entry) -> str:
@@ -128,16 +189,22 @@ def _bead(entry: Entry) -> str:
     return f"{entry.bead}, episode {entry.episode}{kind}" + (f", database {entry.database}" if entry.database else "")
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items())) or "nothing"
-
-
-def _message(message: Message, names: Mapping[str, str], *, full: bool) -> Iterator[Text]:
+def _message(message: Message, names: Mapping[str, str], entry: Entry, *, full: bool) -> Iterator[Text]:
     dim = "" if message.trainable else show.DIM
     head = Text(message.role, _ROLES.get(message.role, "bold"))
-    aside = (message.kind if message.kind != "turn" else "", names.get(message.tool_call_id or "", ""))
+    aside = (
+        message.kind if message.kind != "turn" else "",
+        names.get(message.tool_call_id or "", ""),
+        message.task if message.task and message.task != entry.task else "",
+    )
     head.append("".join(f"  {show.clean(word)}" for word in aside if word), show.DIM)
-    yield head.append("  error", show.BAD) if message.is_error else head
+    if message.is_error:
+        head.append("  error", show.BAD)
+    if message.masked:
+        head.append(f"  not trained on: {message.masked.replace('_', ' ')}", "yellow")
+    yield head.append("".join(f"  broke {show.clean(rule)}" for rule in message.violations), show.BAD)
+    for sha256 in message.refs:
+        yield Text(f"(the text {sha256[:12]}, stored once)", show.DIM)
     content = message.content
     if not full and len(content) > _SHOWN_CHARACTERS:
         content = f"{content[:_SHOWN_CHARACTERS]} ... {len(content) - _SHOWN_CHARACTERS} more characters, see --full"

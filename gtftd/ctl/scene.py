@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gtftd.ctl import show
-from gtftd.ctl.page import which, who
+from gtftd.ctl.page import about, who
 
 if TYPE_CHECKING:
     from gtftd.schemas.control import EntryRow, HappeningResult, ReactionStatus, StatusResult
@@ -220,7 +220,7 @@ def _entries(scene: Scene, lines: int, *, is_wide: bool) -> RenderableType:
         table.add_row(
             Text(_clock(row.stored_at), style=show.DIM),
             Text(show.clean(who(row.actor, row.rig, row.role))),
-            Text(show.clean(which(row.bead, row.episode))),
+            Text(show.clean(about(row))),
             Text(row.outcome, style=show.OUTCOMES.get(row.outcome, "")),
             Text(show.count(row.messages, "message") + redacted, style=show.DIM),
         )

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 GOOD, BAD, CALM, DIM = "green", "red", "cyan", "dim"
 STATES = {"ok": GOOD, "running": GOOD, "paused": "yellow", "draining": "yellow", "starting": CALM}
-OUTCOMES = {"merged": GOOD, "completed": GOOD, "failed": BAD, "abandoned": BAD}
+OUTCOMES = {
+    **dict.fromkeys(("merged", "completed"), GOOD),
+    **dict.fromkeys(("rejected", "reverted", "failed", "abandoned"), BAD),
+}
 _PIPE_WIDTH = 240
 
 
@@ -82,8 +85,9 @@ def span(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 message`, `2 messages`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """`1 message`, `2 messages`, `3 entries`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
 
 
 def milliseconds(value: float | None) -> str:

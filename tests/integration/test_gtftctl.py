@@ -12,12 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gtftd.corpus import EntryStore
 from gtftd.schemas.catalog import decode
 from gtftd.schemas.control import ParkedDropParams, PauseParams, StatusResult
-from gtftd.schemas.corpus import Entry, Message, Outcome
-from gtftd.state import Database, Outbox
-from gtftd.state.database import migrate
 from gtftd.town.spool import Spool, parse_spool_file
 from tests.support.control import Daemon, control_server
 
@@ -210,45 +206,6 @@ def test_emit_refuses_what_is_wrong(state_dir: Path, words: list[str], message: 
     told = gtftctl("emit", *words, "--state-dir", state_dir, home=state_dir.parent)
     assert (told.returncode, told.stderr) == (1, message)
     assert Spool(state_dir / "spool").pending() == []
-
-
-def test_entries_are_read_from_disk(state_dir: Path) -> None:
-    """An empty store, and none at all."""
-    missing = gtftctl("entries", "list", "--state-dir", state_dir, home=state_dir.parent)
-    assert "holds no state of a gtftd" in missing.stderr
-    state_dir.mkdir()
-    migrate(state_dir / "state.db")
-    told = gtftctl("entries", "list", "--state-dir", state_dir, home=state_dir)
-    assert (told.returncode, told.stdout) == (0, f"0 entries in {state_dir}/entries\n")
-
-
-async def test_entries_are_listed_and_shown(state_dir: Path) -> None:
-    """By who and which; shown as it stands on disk with --json; an unknown one is exit code 1."""
-    database = Database.open(state_dir / "state.db")
-    store = EntryStore(database, state_dir / "entries", Outbox(database, prefix="gtftd", source="test"))
-    store.prepare()
-    for number, bead in enumerate(("gt-1", "gt-2")):
-        entry = Entry(
-            entry_id=f"{number}abcdef-0000", role="polecat", rig="gastown", bead=bead, episode=number + 1,
-            session_id="0123456789", source="claude-code", cut="all", outcome=Outcome(label="merged", confidence=0.95),
-            messages=(Message(role="assistant", content="done", trainable=True),), scrubber="1",
-        )  # fmt: skip
-        stored = await store.put(entry)
-    database.close()
-    told = gtftctl("entries", "list", "--state-dir", state_dir, home=state_dir)
-    head, *rows, _ = (line.split() for line in told.stdout.splitlines())
-    assert head == ["entry", "age", "actor", "bead", "outcome", "conf", "session", "messages", "redacted", "size"]
-    found = sorted((row[0], *row[3:8]) for row in rows)
-    assert found == [
-        ("0abcdef-", "gastown/polecat", "gt-1", "merged", "0.95", "01234567"),
-        ("1abcdef-", "gastown/polecat", "gt-2#2", "merged", "0.95", "01234567"),
-    ]
-    shown = gtftctl("entries", "show", "1abc", "--state-dir", state_dir, home=state_dir)
-    assert (shown.returncode, shown.stdout.split()[0]) == (0, "gt-2#2")
-    as_json = gtftctl("entries", "show", "1abc", "--json", "--state-dir", state_dir, home=state_dir)
-    assert as_json.stdout.encode() == store.path(stored.sha256).read_bytes() + b"\n"
-    unknown = gtftctl("entries", "show", "9999", "--state-dir", state_dir, home=state_dir)
-    assert (unknown.returncode, unknown.stdout) == (1, "")
 
 
 def test_config_is_checked_and_shown(tmp_path: Path) -> None:

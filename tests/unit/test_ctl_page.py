@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from gtftd.ctl.page import call_text, draw, span
-from gtftd.schemas.corpus import Entry, Fact, Message, Outcome, ToolCall
+from gtftd.schemas.corpus import Conventions, Entry, Fact, Message, Outcome, ToolCall
 
 START = datetime(2026, 11, 21, 22, 27, 9, 123456, tzinfo=UTC)
 CALLS = (
@@ -34,7 +34,10 @@ ENTRY = Entry(
     started_at=START,
     ended_at=START.replace(second=11),
     cut="to its gt done",
-    outcome=Outcome(label="merged", confidence=0.95, evidence=(Fact(kind="merged", detail="closed as merged"),)),
+    outcome=Outcome(
+        label="merged", confidence=0.95, evidence=(Fact(kind="merged", detail="Merged in mr-1", at=START),)
+    ),
+    conventions=Conventions(instructions="ab" * 32, gt_version="0.9.1"),
     messages=(
         Message(role="user", content="Begin."),
         Message(role="assistant", content="word " * 40, tool_calls=CALLS, trainable=True),
@@ -59,9 +62,10 @@ def test_it_says_whose_work_it_was_and_what_became_of_it() -> None:
     """Everything that the entry knows; the episode where there was more than one."""
     lines = page()
     assert lines[:2] == ["ln-1#2  Unknown runes", "lantern/polecats/capable  merged"]
-    facts = {line[:8].strip(): line[8:].strip() for line in lines[3:18]}
+    facts = {line[:10].strip(): line[10:].strip() for line in lines[3:20]}
     assert facts["outcome"] == "merged (0.95)"
-    assert facts["because"] == "closed as merged"
+    assert facts["because"] == "merged: Merged in mr-1, 2026-11-21 22:27:09 UTC"
+    assert facts["in force"] == f"instructions {'ab' * 6}, gt 0.9.1"
     assert facts["bead"] == "ln-1, episode 2, database lantern"
     assert facts["run"] == "run-7"
     assert facts["span"] == "2026-11-21 22:27:09 to 22:27:11 UTC; to its gt done"
@@ -88,6 +92,16 @@ def test_a_bar_marks_what_is_trained_on() -> None:
         assert own[-2:] == ["┃ $ bd close ln-1", '┃ Grep pattern="def dash" path=/a -n=true']
         assert all(line.startswith(("┃ ", "  ")) for line in messages if line)
         assert len(own) == {80: 6, 120: 5}[width]
+
+
+def test_what_is_not_learned_says_why() -> None:
+    """A broken bar before the turn, the reason and the conventions that it broke beside it; the sums above."""
+    turn = Message(role="assistant", content="Again.", masked="stale", violations=("bd-sync",), task="triage")
+    lines = page(entry=ENTRY.model_copy(update={"messages": (*ENTRY.messages, turn)}))
+    assert "┆ assistant  triage  not trained on: stale  broke bd-sync" in lines
+    assert "┆ Again." in lines
+    assert "messages    5; ┃ marks 1 to train on; ┆ marks what is not: stale 1" in lines
+    assert "violations  bd-sync 1" in lines
 
 
 def test_text_of_an_entry_cannot_drive_the_terminal() -> None:

@@ -1,0 +1,166 @@
+"""gtftctl corpus list, show: the entries, read from disk; no daemon needs to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gtftd.ctl import show
+from gtftd.ctl.target import Json, Target
+from gtftd.errors import Corrupt, Invalid, Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from gtftd.schemas.control import EntryRow
+    from gtftd.schemas.corpus import Entry
+
+EntryId = Annotated[str, typer.Argument(metavar="ENTRY", help="Its id, or the first letters of it.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000)]
+_NUMBERS = ("age", "conf", "turns", "redacted", "size")
+_SPARED = ("size", "redacted", "session", "conf", "turns", "kind", "task", "age")
+"""Columns that a narrow terminal goes without, the first first."""
+_WIDE = 100
+_ALL = 1_000_000
+
+
+def list_entries(
+    target: Target,
+    *,
+    kind: Annotated[str | None, typer.Option("--kind", help="session, artifact, prime, operational, ...")] = None,
+    role: Annotated[str | None, typer.Option("--role")] = None,
+    rig: Annotated[str | None, typer.Option("--rig")] = None,
+    bead: Annotated[str | None, typer.Option("--bead")] = None,
+    task: Annotated[str | None, typer.Option("--task")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="merged, completed, rejected, ...")] = None,
+    session: Annotated[str | None, typer.Option("--session", help="The first letters are enough.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="claude-code, codex, dolt, file, ...")] = None,
+    rule: Annotated[
+        str | None, typer.Option("--violations", metavar="RULE", help="With a turn that broke this convention.")
+    ] = None,
+    limit: Limit = 20,
+    all_: Annotated[bool, typer.Option("--all", help="However many there are.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The newest entries that match all of the options."""
+    from gtftd.control.listing import read_entries
+    from gtftd.schemas.control import EntriesParams
+
+    if session is not None and len(session) < 4:
+        raise typer.BadParameter("give at least the first four letters", param_hint="--session")
+    chosen = EntriesParams(
+        kind=kind, source=source, role=role, rig=rig, bead=bead, task=task, label=label, session=session, rule=rule,
+        limit=_ALL if all_ else limit,
+    )  # fmt: skip
+    found = read_entries(target.state_dir, chosen)
+    if as_json:
+        show.print_json(found.model_dump(mode="json"))
+        return
+    out = show.console()
+    if found.entries:
+        out.print(_table(found.entries, out.width))
+    shown = f"the newest {len(found.entries)} of " if 0 < len(found.entries) < found.total else ""
+    show.print_line(f"{shown}{show.count(found.total, 'entry')} in {found.folder}")
+
+
+def show_entry(
+    target: Target,
+    entry_id: EntryId,
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Do not shorten; texts that are stored once, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """One entry: whose work, what became of it and why we believe it, and every message."""
+    from gtftd.ctl.page import draw
+
+    row = find_row(target, entry_id)
+    entry = read_entry(target, row)
+    if as_json and not full:
+        show.print_line(_content(Path(row.path)).decode().rstrip("\n"))
+        return
+    if as_json:
+        show.print_line(entry.model_dump_json(exclude_none=True))
+        return
+    out = show.console()
+    for part in draw(entry, Path(row.path), out, full=full):
+        out.print(part, soft_wrap=not out.is_terminal)
+
+
+def find_row(target: Target, entry_id: str) -> EntryRow:
+    """The one entry whose id begins so."""
+    from gtftd.control.listing import read_entries
+    from gtftd.schemas.control import EntriesParams
+
+    if len(entry_id) < 4:
+        raise typer.BadParameter("give at least the first four letters", param_hint="ENTRY")
+    found = read_entries(target.state_dir, EntriesParams(entry_id=entry_id, limit=2))
+    if not found.entries:
+        raise Missing(f"no entry begins with {entry_id}; see `gtftctl corpus list`")
+    if len(found.entries) > 1:
+        raise Invalid(f"{found.total} entries begin with {entry_id}; give more letters")
+    return found.entries[0]
+
+
+def read_entry(target: Target, row: EntryRow) -> Entry:
+    """Its content, with the texts in place that are stored once for many entries."""
+    from gtftd.control.listing import entries_folder
+    from gtftd.corpus.texts import whole
+    from gtftd.schemas.corpus import Entry
+    from gtftd.state.files import content_path
+
+    texts = entries_folder(target.state_dir) / "texts"
+
+    def text_of(sha256: str) -> str:
+        return _content(content_path(texts, sha256, suffix=".txt")).decode("utf-8", "replace")
+
+    return whole(Entry.model_validate_json(_content(Path(row.path))), text_of)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise Corrupt(f"the entry's file {path} is gone; `gtftctl corpus list` shows what state.db knows") from error
+
+
+def _table(rows: Sequence[EntryRow], width: int) -> Table:
+    """As many columns as fit; which go first is said by `_SPARED`."""
+    from rich.text import Text
+
+    cells = [_cells(row) for row in rows]
+    widths = {name: max(len(name), *(Text(cell[name]).cell_len for cell in cells)) for name in cells[0]}
+    gap = 2 if width >= _WIDE else 1
+    names = list(cells[0])
+    for name in _SPARED:
+        if sum(widths[name] + gap for name in names) - gap <= width:
+            break
+        names.remove(name)
+    table = show.table(*names, right=_NUMBERS, gap=gap)
+    for row, cell in zip(rows, cells, strict=True):
+        styles = {"entry": show.CALM, "label": show.OUTCOMES.get(row.outcome, ""), "age": show.DIM}
+        table.add_row(*(Text(cell[name], styles.get(name, "")) for name in names))
+    return table
+
+
+def _cells(row: EntryRow) -> dict[str, str]:
+    from gtftd.ctl.page import about, who
+
+    told = {
+        "entry": row.entry_id[:8],
+        "age": show.short_age(row.stored_at),
+        "kind": row.kind,
+        "actor": who(row.actor, row.rig, row.role),
+        "about": about(row),
+        "task": row.task,
+        "label": row.outcome,
+        "conf": f"{row.confidence:.2f}",
+        "session": row.session_id[:8] if row.session_id else "-",
+        "turns": str(row.trainable),
+        "redacted": str(row.redactions),
+        "size": show.size(row.size_bytes),
+    }
+    return {name: show.clean(value) for name, value in told.items()}
