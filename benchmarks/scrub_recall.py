@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gtftd.scrub import Scrubber
+from gtftd.scrub.scrubber import Scrubber
 from gtftd.town.conversation import RawMessage
 from tests.support.planted import Score, Session, texts_of
 from tests.support.planted_kinds import HOME, HOSTS, KNOWN_VALUES, USERS

@@ -52,6 +52,7 @@ class _Writer:
         self._rng = rng
         self._held_out = held_out
         self._calls = 0
+        self._repeating: set[str] = set()
         self.messages: list[RawMessage] = []
         self.plants: list[Plant] = []
         self.size = 0
@@ -65,11 +66,17 @@ class _Writer:
             self._single(piece, chunks[0])
         else:
             self._apart(chunks, with_call_between=encoding == "chunks-apart")
+        if kind.group in ("known", "pii"):
+            self._repeating.add(kind.name)
         where = tuple(range(first, len(self.messages)))
         secrets, context = piece.secrets, piece.context
         self.plants.append(
             Plant(kind.name, kind.group, encoding, context, self._held_out, secrets, kind.needs_whole, where)
         )
+
+    def has(self, kind: Kind) -> bool:
+        """True if a second plant could not be told from the first: the town's own values are always the same."""
+        return kind.name in self._repeating
 
     def _filler(self, size: int) -> list[str]:
         return passage(self._rng, size, self._held_out)
@@ -120,7 +127,9 @@ def sessions(
         while writer.size < min(SESSION_BYTES, size):
             if not left[held_out]:
                 left[held_out] = rng.sample(cells, len(cells))
-            writer.plant(*left[held_out].pop())
+            kind, encoding = left[held_out].pop()
+            if not writer.has(kind):
+                writer.plant(kind, encoding)
         size -= writer.size
         yield Session(writer.messages, writer.plants, writer.size)
 

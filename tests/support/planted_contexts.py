@@ -37,9 +37,10 @@ class Piece:
 
 
 def _templates() -> dict[str, tuple[Template, ...]]:
-    """By form and style. In the file `### keyed held-out` begins a set and `=== tool env` a template."""
+    """By form or kind, and style. In the files `### keyed held-out` begins a set and `=== tool env` a template."""
     sets: dict[str, tuple[Template, ...]] = {}
-    text = (Path(__file__).parent / "planted_templates.txt").read_text()
+    folder = Path(__file__).parent
+    text = "\n".join((folder / name).read_text() for name in ("planted_templates.txt", "planted_sentences.txt"))
     for section in re.split(r"^### ", text, flags=re.M)[1:]:
         title, _, body = section.partition("\n")
         parts = [part.partition("\n") for part in re.split(r"^=== ", body, flags=re.M)[1:]]
@@ -60,8 +61,8 @@ def templates_for(kind: Kind, held_out: bool) -> tuple[Template, ...]:
     style = "held-out" if held_out else "open"
     if kind.form == "line":
         return _SETS[f"{kind.name} {style}"]
-    if kind.form == "token":
-        return _SETS[f"keyed {style}"] + _SETS[f"token {style}"]
+    if kind.form in ("token", "dsn"):
+        return _SETS[f"keyed {style}"] + _SETS[f"{kind.form} {style}"]
     return _SETS[f"{kind.form} {style}"]
 
 
