@@ -99,6 +99,38 @@ class CollectionSettings(Section):
     max_line_bytes: int = Field(default=16 * 1024**2, ge=65_536)
 
 
+class SharingSettings(Section):
+    """Which rigs let the other rigs of the town learn from their work."""
+
+    rigs: tuple[str, ...] = ()
+
+
+class SnapshotSettings(Section):
+    """What a snapshot takes in, at which weight, and when it is ready to be trained on."""
+
+    min_confidence: float = Field(default=0.5, ge=0, le=1)
+    stale_weight: float = Field(default=0.25, ge=0, le=1)
+    conduct_weight: float = Field(default=0.5, ge=0, le=1)
+    own_model_weight: float = Field(default=0.5, ge=0, le=1)
+    half_life_days: float = Field(default=90, gt=0)
+    least_recency: float = Field(default=0.25, ge=0, le=1)
+    near_duplicate: float = Field(default=0.8, gt=0.5, le=1)
+    test_fraction: float = Field(default=0.1, ge=0, le=0.5)
+    dev_fraction: float = Field(default=0.05, ge=0, le=0.5)
+    hub_beads: int = Field(default=8, ge=2)
+    eval_items: tuple[Path, ...] = ()
+    min_supervised_tokens: int = Field(default=100_000, ge=1)
+    min_role_entries: int = Field(default=20, ge=1)
+    source_cap: float = Field(default=0.1, gt=0, le=1)
+    new_source_cap: float = Field(default=0.03, gt=0, le=1)
+    new_source_days: float = Field(default=7, ge=0)
+    own_model_cap: float = Field(default=0.3, ge=0, le=1)
+    own_agents: tuple[str, ...] = ("node0-*", "gtftd-*", "gtft-*")
+    pairs_per_entry: int = Field(default=3, ge=1)
+    window_tokens: int = Field(default=8192, ge=256)
+    workers: int = Field(default=0, ge=0, le=64)
+
+
 class ReactionSettings(Section):
     """How the daemon reacts: the share of the machine that reactions may take."""
 
@@ -140,6 +172,8 @@ class SettingsModel(BaseModel):
     watch: WatchSettings = WatchSettings()
     sweep: SweepSettings = SweepSettings()
     collection: CollectionSettings = CollectionSettings()
+    sharing: SharingSettings = SharingSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
     reactions: ReactionSettings = ReactionSettings()
     metrics: MetricsSettings = MetricsSettings()
     state: StateSettings = StateSettings()

@@ -1,0 +1,23 @@
+"""Snapshots: immutable, content-addressed selections of the corpus that a training run reads."""
+
+from gtftd.corpus.snapshot.build import build_snapshot
+from gtftd.corpus.snapshot.diff import diff
+from gtftd.corpus.snapshot.export import export
+from gtftd.corpus.snapshot.folder import list_snapshots, read_manifest, where
+from gtftd.corpus.snapshot.taint import taint
+from gtftd.corpus.snapshot.verify import verify
+from gtftd.corpus.snapshot.windows import Window, estimate_tokens, windows
+
+__all__ = [
+    "Window",
+    "build_snapshot",
+    "diff",
+    "estimate_tokens",
+    "export",
+    "list_snapshots",
+    "read_manifest",
+    "taint",
+    "verify",
+    "where",
+    "windows",
+]
