@@ -160,11 +160,12 @@ def _of_database(path: Path, town: Town, since: float) -> Iterator[Stray]:
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:
+    """None also for an empty file: whoever reads a database leaves an empty log behind."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
+    return (status.st_ino, status.st_size, status.st_mtime_ns) if status.st_size else None
 
 
 def _peek(file: _File, town: Town) -> _Peeked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,18 @@ class RolloutBuilder:
         *,
         cwd: str = "/home/ada/gt/gastown/crew/max",
         model: str = "gpt-5.2-codex",
+        start: datetime = START,
         step: timedelta = timedelta(seconds=5),
         **meta: Any,
     ) -> None:
         self.session_id, self.step = session_id, step
-        self.now = START - step
+        self.now = start - step
         self.lines: list[dict[str, Any]] = []
         self._count = 0
         self.add(
             "session_meta",
             **{
-                "id": session_id, "timestamp": "2026-03-05T10:00:00.250Z", "cwd": cwd, "originator": "codex_cli_rs",
+                "id": session_id, "timestamp": start.isoformat(), "cwd": cwd, "originator": "codex_cli_rs",
                 "cli_version": "0.98.0", "source": "cli", "model_provider": "openai",
                 "base_instructions": {"text": "You are Codex, a coding agent."},
                 "git": {"commit_hash": "a" * 40, "branch": "main", "repository_url": "https://example.org/r.git"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,13 @@ class OpenCodeBuilder:
         session_id: str = ID,
         *,
         cwd: str = "/home/ada/gt/gastown/crew/max",
+        start: datetime = START,
         step: timedelta = timedelta(seconds=5),
         **session: Any,
     ) -> None:
-        self.now, self.step, self.cwd, self.session_id = START, step, cwd, session_id
+        self.now, self.step, self.cwd, self.session_id = start, step, cwd, session_id
         self._count = 0
-        self.session = {
+        self.session: dict[str, Any] = {
             "id": session_id, "version": "1.1.4", "projectID": "4b0ea68d7af9a6031a7ffda7ad66e0cb83315750",
             "directory": cwd, "title": "New session", "time": {"created": self.ms(), "updated": self.ms()},
         } | session  # fmt: skip
@@ -113,8 +114,8 @@ class OpenCodeBuilder:
     def write(self, data: Path) -> Path:
         """As files under `<data>/storage`; the path that names the session."""
         storage = data / "storage"
-        session = storage / "session" / self.session["projectID"] / f"{self.session_id}.json"
-        files = {session: self.session}
+        session = storage / "session" / str(self.session["projectID"]) / f"{self.session_id}.json"
+        files: dict[Path, dict[str, Any]] = {session: self.session}
         for message in self.messages:
             files[storage / "message" / self.session_id / f"{message['id']}.json"] = message
             for part in self.parts[message["id"]]:
