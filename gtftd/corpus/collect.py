@@ -89,7 +89,7 @@ class Collector:
         started = time.monotonic()
         await self.of_bead(event.bead)
         rows = await self._store.newest(bead=event.bead, limit=MANY)
-        if any(row.episode == event.episode for row in rows):
+        if any(row.kind == "session" and row.episode == event.episode for row in rows):
             self._metrics.close_to_entry_seconds.observe(time.monotonic() - started)
             return None
         reason = await self._why_nothing(event)

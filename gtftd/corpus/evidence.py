@@ -185,7 +185,8 @@ class Evidence:
 
     async def count_closes(self) -> tuple[int, int]:
         """How many closes are known, and for how many of them there is an entry."""
-        sql = "SELECT count(*), count(e.bead) FROM closes c LEFT JOIN (SELECT DISTINCT bead, episode FROM entries) e"
+        sql = "SELECT count(*), count(e.bead) FROM closes c LEFT JOIN"
+        sql += " (SELECT DISTINCT bead, episode FROM entries WHERE kind = 'session') e"
         sql += " ON e.bead = c.bead AND e.episode = c.episode"
         row = await self._database.read(lambda connection: connection.execute(sql).fetchone())
         return int(row[0]), int(row[1])

@@ -56,7 +56,7 @@ class Document:
 
     def entry(self, scrubber: Scrubber) -> Entry:
         """Slow: everything that somebody wrote goes through the scrubber."""
-        messages, redactions = scrubber.scrub_messages(self.messages)
+        scrubbed = scrubber.scrub_messages(self.messages)
         named = {"title": self.title, "issue_type": self.issue_type, "actor": self.actor, "model": self.model}
         return Entry(
             entry_id=self.entry_id,
@@ -73,8 +73,8 @@ class Document:
             cut=self.cut,
             outcome=self.outcome,
             conventions=self.conventions,
-            messages=messages,
-            redactions=dict(sorted(redactions.items())),
+            messages=scrubbed.messages,
+            redactions=dict(sorted(scrubbed.redactions.items())),
             scrubber=scrubber.version,
             **{name: str(scrubber.scrub_text(text)) for name, text in named.items() if text},  # type: ignore[arg-type]
         )

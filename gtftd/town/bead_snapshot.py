@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gtftd.errors import NotReady
 from gtftd.town.bead_rows import (
@@ -27,7 +27,12 @@ MAX_VALUE_BYTES = 1_048_576
 MANY = 200
 """Most rows with text in one answer."""
 _ISSUE = ("id", "title", "issue_type", "status", "assignee", "close_reason", "closed_at", "updated_at")
-_TARGETS = ("depends_on_id", "depends_on_issue_id", "depends_on_wisp_id", "depends_on_external")
+LONG = frozenset({"description", "design", "acceptance_criteria", "notes", "text"})
+"""Columns that may hold more than anybody reads."""
+TARGETS = ("depends_on_id", "depends_on_issue_id", "depends_on_wisp_id", "depends_on_external")
+
+
+Row: TypeAlias = dict[str, Cell]
 
 
 class SchemaUnknown(NotReady):
@@ -146,6 +151,48 @@ class Snapshot:
                 found += await self._changes(table, "issue_id", beads[start : start + MANY], f" AND {kinds}")
         return found
 
+    async def changes_of(self, beads: Sequence[str]) -> list[Change]:
+        """Every history row of `beads`."""
+        found: list[Change] = []
+        for table in self._histories:
+            for start in range(0, len(beads), MANY):
+                found += await self._changes(table, "issue_id", beads[start : start + MANY])
+        return found
+
+    async def beads_after(self, table: str, after: str, limit: int) -> list[str]:
+        """The next ids of `issues` or `wisps`, in order."""
+        if table not in self._beads:
+            return []
+        rows = await self._query(f"SELECT id FROM {table} WHERE id > %s ORDER BY id LIMIT {limit}", (after,))
+        return [text(row["id"]) for row in rows]
+
+    async def last_closed(self, table: str, limit: int) -> list[Issue]:
+        """Of `issues` or `wisps`, those that were closed last."""
+        if table not in self._beads or "closed_at" not in self._columns(table):
+            return []
+        sql = f"SELECT id, status, closed_at FROM {table} WHERE status = 'closed' ORDER BY closed_at DESC LIMIT {limit}"
+        return [parse_issue(row) for row in await self._query(sql)]
+
+    async def rows(self, table: str, wanted: Sequence[str], column: str, values: Sequence[object]) -> list[Row]:
+        """Those of the wanted columns that `table` has, where `column` is one of `values`; [] without such a table.
+
+        A text of more than MAX_VALUE_BYTES is not fetched.
+        """
+        there = [name for name in wanted if name in self._columns(table)]
+        if not there or column not in self._columns(table):
+            return []
+        named = [
+            f"CASE WHEN LENGTH({name}) <= {MAX_VALUE_BYTES} THEN {name} END AS {name}" if name in LONG else name
+            for name in there
+        ]
+        found: list[Row] = []
+        for start in range(0, len(values), MANY):
+            part = values[start : start + MANY]
+            found += await self._query(
+                f"SELECT {', '.join(named)} FROM {table} WHERE {column} IN ({_marks(part)})", list(part)
+            )
+        return found
+
     async def issues(self, beads: Sequence[str]) -> dict[str, Issue]:
         """The beads as they stand; those that were deleted are absent."""
         found: dict[str, Issue] = {}
@@ -175,7 +222,7 @@ class Snapshot:
         found: list[Dependency] = []
         for table in ("dependencies", "wisp_dependencies"):
             columns = self._columns(table)
-            targets = [name for name in _TARGETS if name in columns]
+            targets = [name for name in TARGETS if name in columns]
             if not targets or not {"issue_id", "type"} <= columns:
                 continue
             sql = f"SELECT type, {', '.join(targets)} FROM {table} WHERE issue_id = %s"

@@ -23,12 +23,12 @@ from gtftd.state import Database, Outbox
 from gtftd.town.layout import load_town
 from gtftd.town.spool import Spool
 
-REACTIONS = {reaction.event: reaction for reaction in discover(handlers)}
+REACTIONS = discover(handlers)
 
 
 @dataclass(frozen=True)
 class Bench:
-    """`tell` does what the runtime does with an event, without a bus between."""
+    """`tell` does what the runtime does with an event, without a bus between; documents are left to others."""
 
     state: Path
     database: Database
@@ -45,9 +45,10 @@ class Bench:
         facts: list[Event] = []
         services: Mapping[type, object] = {Evidence: self.evidence, Collector: self.collector}
         for event in events:
-            reaction = REACTIONS[type(event)]
-            returned: Any = await reaction.function(event, **bind([reaction], services)[reaction.name])
-            facts += [] if returned is None else [returned]
+            for reaction in REACTIONS:
+                if reaction.event is type(event) and set(reaction.services.values()) <= set(services):
+                    returned: Any = await reaction.function(event, **bind([reaction], services)[reaction.name])
+                    facts += [] if returned is None else [returned]
         return facts
 
     def entries(self) -> list[Entry]:
