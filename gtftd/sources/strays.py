@@ -184,8 +184,8 @@ def _stray(file: _File, peeked: _Peeked) -> Stray | None:
     if head is None or head.cwd is None or place is None:
         return None
     path = Path(file.path)
-    # The name, not the first line: a resumed session of Claude Code repeats lines of the one before.
-    session_id = head.session_id if path.stem.endswith(head.session_id) else path.stem
+    # A resumed session of Claude Code repeats lines of the one before: there the name tells, not the first line.
+    session_id = head.session_id if path.name.startswith("rollout-") else path.stem
     if not 0 < len(session_id) <= 128 or not is_text(file.path):
         return None
     return Stray(session_id, path, file.written_at, head.started_at, head.cwd, place, head.git_head)
