@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gtftd.scrub.scrubber import Scrubber
 from gtftd.town.conversation import RawMessage
-from tests.support.planted import Score, Session, texts_of
+from tests.support.planted import Score, Session
 from tests.support.planted_kinds import HOME, HOSTS, KNOWN_VALUES, USERS
 
 
@@ -37,23 +37,21 @@ class Recall:
     spent: Spent = field(default_factory=Spent)
 
 
-def scrubbed_texts(scrubber: Scrubber, messages: Sequence[RawMessage], spent: Spent) -> list[str]:
-    """All text of the scrubbed messages. Only the scrubber's own time is counted."""
+def scrub(scrubber: Scrubber, messages: Sequence[RawMessage], spent: Spent) -> list[object]:
+    """The scrubbed messages. Only the scrubber's own time is counted."""
     cpu, wall = time.process_time(), time.perf_counter()
     result = scrubber.scrub_messages(list(messages))
     spent.cpu_s += time.process_time() - cpu
     spent.wall_s += time.perf_counter() - wall
     scrubbed = getattr(result, "messages", None)
-    if scrubbed is None:
-        scrubbed = result[0]  # type: ignore[index]
-    return [text for message in scrubbed for text in texts_of(message)]
+    return list(result[0] if scrubbed is None else scrubbed)  # type: ignore[index]
 
 
 def measure_recall(scrubber: Scrubber, sessions: Iterable[Session]) -> Recall:
     recall = Recall()
     for session in sessions:
         recall.spent.size += session.size
-        recall.score.judge(session, scrubbed_texts(scrubber, session.messages, recall.spent))
+        recall.score.judge(session, scrub(scrubber, session.messages, recall.spent))
     return recall
 
 

@@ -1,7 +1,7 @@
 """Generated sessions with planted secrets, the truth about them, and the judgement of a scrubber by it.
 
     for session in sessions(seed=1, size=20_000_000): ...
-    score = Score(); score.judge(session, texts)
+    score = Score(); score.judge(session, scrubbed_messages)
 
 Everything follows from the seed and from the text that lies on this machine.
 """
@@ -9,7 +9,7 @@ Everything follows from the seed and from the text that lies on this machine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -134,6 +134,19 @@ def sessions(
         yield Session(writer.messages, writer.plants, writer.size)
 
 
+def _read_by_joining(session: Session, messages: Sequence[object]) -> set[int]:
+    """Those cut over two results with a call in between: the results alone are put together again."""
+    found: set[int] = set()
+    for at, plant in enumerate(session.plants):
+        if plant.encoding == "chunks-apart":
+            wanted = Wanted()
+            for secret in plant.secrets:
+                wanted.add(at, secret, plant.needs_whole)
+            results = [messages[place] for place in plant.where if session.messages[place].role == "tool"]
+            found |= wanted.found_in(text for message in results for text in texts_of(message))
+    return found
+
+
 def texts_of(message: object) -> Iterator[str]:
     """All text of a message, raw or scrubbed: its content, and every string in its calls' arguments."""
     yield str(getattr(message, "content", ""))
@@ -166,14 +179,16 @@ class Score:
     missed: Counter[Cell] = field(default_factory=Counter)
     misses: list[tuple[Session, Plant]] = field(default_factory=list)
 
-    def judge(self, session: Session, texts: Iterable[str]) -> None:
-        """`texts` is what became of the session's messages, in order."""
+    def judge(self, session: Session, messages: Sequence[object]) -> None:
+        """`messages` is what became of the session's, in order."""
         wanted = Wanted()
         for at, plant in enumerate(session.plants):
             self.planted[plant.held_out, plant.group, plant.kind, plant.encoding] += 1
             for secret in plant.secrets:
                 wanted.add(at, secret, plant.needs_whole)
-        for at in sorted(wanted.found_in(texts)):
+        found = wanted.found_in(text for message in messages for text in texts_of(message))
+        found |= _read_by_joining(session, messages)
+        for at in sorted(found):
             plant = session.plants[at]
             self.missed[plant.held_out, plant.group, plant.kind, plant.encoding] += 1
             self.misses.append((session, plant))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import html
 import re
@@ -14,6 +13,9 @@ from urllib.parse import unquote
 
 RUN = 12
 """So many characters in a row are a piece of a secret; of a short secret, six tenths."""
+_PROBE = 8
+"""Every run of `RUN` holds one of these at each fifth place, so only each fifth place is looked at."""
+_NOBODY: frozenset[int] = frozenset()
 _DEPTH = 3
 _ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
 _FOLD = re.compile(r"[ \t]*[│┃║|]?[ \t]*\n[ \t]*[│┃║|⎿]?[ \t]*")
@@ -51,22 +53,24 @@ def _inflated(raw: bytes) -> Iterator[bytes]:
         at = raw.find(_GZIP, at + 1)
 
 
-def _decoded(run: str) -> Iterator[bytes]:
+def _decoded(run: str, starts: tuple[int, ...]) -> Iterator[bytes]:
     plain = run.translate(_URLSAFE)
-    for start in range(4):
+    for start in starts:
         part = plain[start:]
-        part = part[:-1] if len(part) % 4 == 1 else part + "=" * (-len(part) % 4)
+        if len(part) % 4 == 1:
+            part = part[:-1]
         try:
-            yield base64.b64decode(part)
-        except (binascii.Error, ValueError):
+            yield binascii.a2b_base64(part + "=" * (-len(part) % 4))
+        except binascii.Error:
             continue
 
 
-def _blobs(text: str) -> Iterator[bytes]:
+def _blobs(text: str, every_start: bool) -> Iterator[bytes]:
+    """What is left of a blob that was cut may begin anywhere within four characters."""
     for match in _BASE64.finditer(text):
-        yield from _decoded(match.group())
+        yield from _decoded(match.group(), (0, 1, 2, 3) if every_start else (0,))
     for match in _HEX.finditer(text):
-        for start in (0, 1):
+        for start in (0, 1) if every_start else (0,):
             part = match.group()[start:]
             yield bytes.fromhex(part[: len(part) // 2 * 2])
 
@@ -74,8 +78,8 @@ def _blobs(text: str) -> Iterator[bytes]:
 def _inner(text: str) -> str:
     """All that can be read in the base64, hex and gzip within."""
     found: dict[bytes, None] = {}
-    for view in (text, _FOLD.sub("", text), squeezed(text)):
-        for raw in _blobs(view):
+    for view, every_start in ((text, False), (_FOLD.sub("", text), False), (squeezed(text), True)):
+        for raw in _blobs(view, every_start):
             for blob in (raw, *_inflated(raw)):
                 for part in _PRINTABLE.findall(blob):
                     found[part] = None
@@ -102,26 +106,34 @@ def readings(texts: Iterable[str]) -> Iterator[str]:
 
 @dataclass
 class Wanted:
-    """The pieces that give a secret away, by length; each leads to those who planted it."""
+    """The pieces that give a secret away; each leads to those who planted it."""
 
-    pieces: dict[int, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    short: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    runs: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    probes: set[str] = field(default_factory=set)
 
     def add(self, owner: int, secret: str, needs_whole: bool) -> None:
-        text = squeezed(secret)
-        size = len(text) if needs_whole else min(RUN, -(-len(text) * 6 // 10))
-        for at in range(len(text) - size + 1):
-            self.pieces[size][text[at : at + size]].append(owner)
+        for form in {secret, unquote(secret), secret.replace(" ", "+")}:
+            text = squeezed(form)
+            size = len(text) if needs_whole else min(RUN, -(-len(text) * 6 // 10))
+            pieces = [text[at : at + size] for at in range(len(text) - size + 1)]
+            if size != RUN:
+                for piece in pieces:
+                    self.short[piece].add(owner)
+                continue
+            for piece in pieces:
+                self.runs[piece].add(owner)
+                self.probes.update(piece[at : at + _PROBE] for at in range(RUN - _PROBE + 1))
 
     def found_in(self, texts: Iterable[str]) -> set[int]:
         """The owners of secrets of which enough can be read."""
         found: set[int] = set()
         for reading in readings(texts):
-            for size, pieces in self.pieces.items():
-                if len(pieces) < 60:
-                    hits = [piece for piece in pieces if piece in reading]
-                else:
-                    windows = (reading[at : at + size] for at in range(len(reading) - size + 1))
-                    hits = [window for window in windows if window in pieces]
-                for hit in hits:
-                    found.update(pieces[hit])
+            for piece, owners in self.short.items():
+                if not owners <= found and piece in reading:
+                    found |= owners
+            for at in range(0, len(reading) - _PROBE + 1, RUN - _PROBE + 1):
+                if reading[at : at + _PROBE] in self.probes:
+                    for start in range(max(0, at - RUN + _PROBE), at + 1):
+                        found |= self.runs.get(reading[start : start + RUN], _NOBODY)
         return found
