@@ -38,7 +38,7 @@ class Draft:
     def entry(self, scrubber: Scrubber) -> Entry:
         """Slow: every message goes through the scrubber."""
         session, planned = self.session, self.planned
-        messages, redactions = scrubber.scrub_messages(planned.taken.messages)
+        scrubbed = scrubber.scrub_messages(planned.taken.messages)
         stint = planned.stint
         close = stint.close if stint else None
         model, cwd = planned.taken.model, session.cwd or self.cwd
@@ -64,8 +64,8 @@ class Draft:
             ended_at=planned.taken.ended_at,
             cut=planned.cut,
             outcome=planned.outcome,
-            messages=messages,
-            redactions=dict(sorted(redactions.items())),
+            messages=scrubbed.messages,
+            redactions=dict(sorted(scrubbed.redactions.items())),
             dropped=dict(sorted(planned.taken.dropped.items())),
             scrubber=scrubber.version,
         )

@@ -13,6 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -43,6 +44,26 @@ class Scrubbed(str):
         if seal is not _SEAL:
             raise TypeError("only Scrubber.scrub_text makes Scrubbed text")
         return super().__new__(cls, text)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A replaced span that may have been harmless; `digest` is keyed, `message` the index in the session."""
+
+    placeholder: str
+    digest: str
+    kind: str
+    rule: str
+    message: int
+
+
+@dataclass(frozen=True)
+class ScrubbedMessages:
+    """What may be stored of a session, how many spans of each kind were replaced, and which of them are doubts."""
+
+    messages: tuple[Message, ...]
+    redactions: dict[str, int]
+    doubts: tuple[Doubt, ...]
 
 
 @cache
@@ -136,7 +157,7 @@ class Scrubber:
         )
         return message, counts
 
-    def scrub_messages(self, raws: Iterable[RawMessage]) -> tuple[tuple[Message, ...], dict[str, int]]:
+    def scrub_messages(self, raws: Iterable[RawMessage]) -> ScrubbedMessages:
         """All messages of a span, and the counts of all of them together."""
         total: Counter[str] = Counter()
         messages = []
@@ -144,7 +165,7 @@ class Scrubber:
             message, counts = self.scrub_message(raw)
             messages.append(message)
             total.update(counts)
-        return tuple(messages), dict(total)
+        return ScrubbedMessages(tuple(messages), dict(total), ())
 
     def _value(self, value: object, counts: Counter[str], name: str, depth: int) -> Any:
         if depth > MAX_DEPTH:
