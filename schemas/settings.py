@@ -131,6 +131,24 @@ class SnapshotSettings(Section):
     workers: int = Field(default=0, ge=0, le=64)
 
 
+class LabelSettings(Section):
+    """How evidence is weighed when the outcome of work is judged."""
+
+    revert_days: float = Field(default=14, gt=0, le=3650)
+    mass_close_beads: int = Field(default=5, ge=2)
+    mass_close_s: Seconds = 60
+
+
+class CommitSettings(Section):
+    """The reader of the main branches of the rigs' repositories."""
+
+    enabled: bool = True
+    poll_s: Seconds = 60
+    timeout_s: Seconds = 20
+    look_back_days: float = Field(default=30, gt=0, le=3650)
+    max_commits: int = Field(default=5000, ge=10, le=1_000_000)
+
+
 class ReactionSettings(Section):
     """How the daemon reacts: the share of the machine that reactions may take."""
 
@@ -174,6 +192,8 @@ class SettingsModel(BaseModel):
     collection: CollectionSettings = CollectionSettings()
     sharing: SharingSettings = SharingSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    labels: LabelSettings = LabelSettings()
+    commits: CommitSettings = CommitSettings()
     reactions: ReactionSettings = ReactionSettings()
     metrics: MetricsSettings = MetricsSettings()
     state: StateSettings = StateSettings()

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gtftd.schemas.event import Event, Moment
+from gtftd.schemas.event import Event, Frozen, Moment
 
 Seen = Literal["hook", "feed", "poll", "watch", "sweep", "emit"]
 """Which source saw it: the hook spool, gt's event feed, the beads poller, a watcher, the sweep, an operator."""
@@ -126,6 +126,98 @@ class BeadUpdated(BeadState):
     changes: tuple[str, ...] = ()
     reason: str = ""
     """The close reason in force, when a closed bead was closed once more."""
+
+
+class MergeDecided(TownEvent):
+    """A merge request was closed; its reason says whether the work was taken, sent back, or had become void."""
+
+    subject: ClassVar[str] = "merge.decided"
+    free_text: ClassVar[tuple[str, ...]] = ("reason",)
+    database: str
+    request: BeadId
+    """The merge request: a bead of its own, as a rule a wisp."""
+    bead: BeadId
+    """Whose work was handed in."""
+    reason: str = ""
+    actor: str | None = None
+    """The agent whose work it was."""
+    by: str | None = None
+    commit_sha: str | None = None
+    merge_commit: str | None = None
+    submitted_at: Moment | None = None
+
+
+class ExitReported(TownEvent):
+    """`gt done` wrote on the agent's own bead how the work on another bead ended."""
+
+    subject: ClassVar[str] = "exit.reported"
+    bead: BeadId
+    actor: str
+    exit_type: Literal["COMPLETED", "ESCALATED", "DEFERRED", "PHASE_COMPLETE"]
+    merge_failed: bool = False
+    """The merge request could not be made."""
+    push_failed: bool = False
+
+
+class EscalationSent(TownEvent):
+    """An agent asked for help: `gt escalate`."""
+
+    subject: ClassVar[str] = "escalation.sent"
+    actor: str
+    bead: BeadId | None = None
+
+
+class AgentNudged(TownEvent):
+    """Somebody typed into an agent's session: `gt nudge`."""
+
+    subject: ClassVar[str] = "agent.nudged"
+    actor: str
+    by: str | None = None
+
+
+class SessionsDied(TownEvent):
+    """Several sessions died within a short time: gt's `mass_death`. Each death is told by itself, too."""
+
+    subject: ClassVar[str] = "sessions.died"
+    tmux_sessions: tuple[str, ...]
+
+
+class EstopRaised(TownEvent):
+    """An emergency stop began, of one rig or of the whole town."""
+
+    subject: ClassVar[str] = "estop.raised"
+    rig: str | None = None
+    trigger: Literal["manual", "auto", "unknown"] = "unknown"
+
+
+class LandedCommit(Frozen):
+    """A commit on a main branch whose message names a bead, or that merges a branch named after one."""
+
+    sha: str
+    bead: BeadId
+    actor: str | None = None
+    """The author, where it is an agent of the town."""
+    authored_at: Moment
+    landed_at: Moment
+
+
+class RevertedCommit(Frozen):
+    """A commit on a main branch that takes another one back; `sha` or `bead` say which."""
+
+    by: str
+    at: Moment
+    sha: str | None = None
+    bead: BeadId | None = None
+
+
+class CommitsLanded(TownEvent):
+    """What is new on the main branch of a rig's repository, as far as it bears on beads."""
+
+    subject: ClassVar[str] = "commits.landed"
+    repository: str
+    """The rig's name. Not `rig`: commits are facts of the past, and no e-stop holds them."""
+    commits: tuple[LandedCommit, ...] = ()
+    reverts: tuple[RevertedCommit, ...] = ()
 
 
 class BeadsSynced(TownEvent):
