@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gtftd.town.conversation import Kind, LineList, RawCall, RawMessage, Transcript, TranscriptHead
 from gtftd.town.jsonl import clean
-from gtftd.town.opencode_store import Held, databases, has_session, hold, list_database, read_head, session_files
+from gtftd.town.opencode_database import Held, has_session, list_database
+from gtftd.town.opencode_store import databases, hold, read_head, session_files
 
 _BOOKKEEPING = frozenset({"step-start", "step-finish", "snapshot", "patch", "retry", "agent", "subtask"})
 _LATEST_MS = 253_402_300_799_000  # the end of the year 9999
@@ -99,6 +100,10 @@ class _Reader:
                     self._prompt(part, at)
             case "assistant":
                 self._answer(message, parts, at)
+            case "bookkeeping":
+                self.lines.drop("bookkeeping")
+            case "person's shell":
+                self.lines.drop("user_shell")
             case _:
                 self.lines.drop("unknown_type")
 

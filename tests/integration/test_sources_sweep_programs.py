@@ -16,12 +16,12 @@ from gtftd.schemas.settings import SweepSettings
 from gtftd.sources.strays import TranscriptScan
 from gtftd.sources.surroundings import Surroundings
 from gtftd.sources.sweep import Sweep
-from gtftd.town import opencode_store
+from gtftd.town import opencode_database as store
 from gtftd.town.layout import load_town
 from tests.support.sources import facts, make_town, opened
 from tests.support.transcripts_codex import ID as CODEX_ID
 from tests.support.transcripts_codex import RolloutBuilder
-from tests.support.transcripts_opencode import ID, OpenCodeBuilder
+from tests.support.transcripts_opencode import ID, OpenCodeBuilder, SecondBuilder
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -75,7 +75,13 @@ def opencode_database(tmp_path: Path, cwd: Path, age_s: float) -> tuple[str, Pat
     return ID, _opencode(cwd, age_s).write_database(tmp_path / "XDG_DATA_HOME" / "opencode")
 
 
-PROGRAMS: Sequence[Made] = (codex, opencode_files, opencode_database)
+def opencode_second(tmp_path: Path, cwd: Path, age_s: float) -> tuple[str, Path]:
+    session = SecondBuilder(cwd=str(cwd), start=datetime.fromtimestamp(NOW - age_s, UTC))
+    session.user("hello")
+    return ID, session.write(tmp_path / "XDG_DATA_HOME" / "opencode")
+
+
+PROGRAMS: Sequence[Made] = (codex, opencode_files, opencode_database, opencode_second)
 each = pytest.mark.parametrize("make", PROGRAMS, ids=lambda make: str(make.__name__))
 
 
@@ -140,9 +146,10 @@ async def test_a_quiet_session_has_ended(make: Made, town: Path, tmp_path: Path)
 async def test_a_session_that_speaks_has_not_ended(make: Made, town: Path, tmp_path: Path) -> None:
     """Also when only a part of its last message was written anew."""
     session, path = make(tmp_path, town / "mayor", HOUR)
-    if make is opencode_database:
+    if make in (opencode_database, opencode_second):
+        table = "part" if make is opencode_database else "session_message"
         with contextlib.closing(sqlite3.connect(path.parent)) as database:
-            database.execute("UPDATE part SET time_updated = ?", (int((NOW - 60) * 1000),))
+            database.execute(f"UPDATE {table} SET time_updated = ?", (int((NOW - 60) * 1000),))
             database.commit()
     else:
         part = next((tmp_path / "XDG_DATA_HOME").rglob("part/*/*.json"), path)
@@ -172,13 +179,14 @@ async def test_a_database_is_asked_again_only_when_it_was_written_to(
     """A scan of what is quiet costs two stats."""
     opencode_database(tmp_path, town / "mayor", HOUR)
     asked: list[Path] = []
-    connect = opencode_store.connect
+    connect = store.connect
 
     def count(path: Path) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         asked.append(path)
         return connect(path)
 
-    monkeypatch.setattr(opencode_store, "connect", count)
+    monkeypatch.setattr(store, "connect", count)
+    monkeypatch.setattr("gtftd.town.opencode_store.connect", count)
     scan, loaded = TranscriptScan(), load_town(town)
     assert [ID] == list(scan.scan(loaded, 0))
     asked.clear()

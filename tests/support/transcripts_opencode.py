@@ -152,3 +152,79 @@ class OpenCodeBuilder:
         created = whole["time"]["created"] if table == "message" else updated
         row = (*(whole[key] for key in keys), created, updated, data)
         database.execute(f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * len(row))})", row)
+
+
+_SECOND_SCHEMA = """
+CREATE TABLE session_v2 (
+  id text PRIMARY KEY, project_id text NOT NULL, parent_id text, slug text NOT NULL, directory text NOT NULL,
+  title text, version text NOT NULL, revert text, time_created integer NOT NULL, time_updated integer NOT NULL);
+CREATE TABLE session_message (
+  id text PRIMARY KEY, session_id text NOT NULL, type text NOT NULL, seq integer NOT NULL,
+  time_created integer NOT NULL, time_updated integer NOT NULL, data text NOT NULL);
+"""
+
+
+class SecondBuilder:
+    """Grows a session as OpenCode 2 keeps it: rows of `session_message`, with all of a step in one."""
+
+    def __init__(
+        self,
+        session_id: str = ID,
+        *,
+        cwd: str = "/home/ada/gt/gastown/crew/max",
+        start: datetime = START,
+        parent: str | None = None,
+    ) -> None:
+        self.session_id, self.cwd, self.now, self.parent = session_id, cwd, start, parent
+        self.created = self.ms()
+        self.revert: dict[str, Any] | None = None
+        self.rows: list[tuple[str, str, int, dict[str, Any]]] = []
+
+    def ms(self) -> int:
+        return int(self.now.timestamp() * 1000)
+
+    def tick(self) -> int:
+        self.now += timedelta(seconds=5)
+        return self.ms()
+
+    def add(self, type_: str, **data: Any) -> str:
+        ident = f"msg_{len(self.rows):012x}AbCdEfGhIjKlMn"
+        at = self.tick()
+        self.rows.append((ident, type_, at, {"time": {"created": at}, **data}))
+        return ident
+
+    def user(self, text: str) -> str:
+        return self.add("user", text=text, files=[])
+
+    def assistant(self, *content: dict[str, Any], **data: Any) -> str:
+        model = {"id": "claude-sonnet-4-5", "providerID": "anthropic", "variant": "default"}
+        return self.add("assistant", agent="build", model=model, content=list(content), finish="stop", **data)
+
+    def say(self, text: str) -> str:
+        return self.assistant({"type": "text", "text": text})
+
+    def tool(self, name: str, arguments: dict[str, Any], **state: Any) -> dict[str, Any]:
+        output = [{"type": "text", "text": "ok"}]
+        known = {"status": "completed", "input": arguments, "content": output, "metadata": {"truncated": False}}
+        time = {"created": self.tick(), "ran": self.tick(), "completed": self.tick()}
+        ident = f"call_{self.ms():08d}"
+        return {"type": "tool", "id": ident, "name": name, "executed": False, "state": known | state, "time": time}
+
+    def bash(self, command: str, output: str = "ok", code: int = 0) -> str:
+        content = [{"type": "text", "text": output}]
+        return self.assistant(self.tool("shell", {"command": command}, content=content, metadata={"exit": code}))
+
+    def write(self, data: Path) -> Path:
+        data.mkdir(parents=True, exist_ok=True)
+        path, updated = data / "opencode.db", self.ms()
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'session_v2'").fetchone():
+                database.executescript(_SECOND_SCHEMA)
+            revert = json.dumps(self.revert) if self.revert else None
+            head = (self.session_id, "p", self.parent, "s", self.cwd, "t", "2.0.12", revert, self.created, updated)
+            database.execute(f"INSERT OR REPLACE INTO session_v2 VALUES ({','.join('?' * 10)})", head)
+            for number, (ident, type_, at, whole) in enumerate(self.rows):
+                row = (ident, self.session_id, type_, number, at, updated, json.dumps(whole))
+                database.execute("INSERT OR REPLACE INTO session_message VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            database.commit()
+        return path / self.session_id

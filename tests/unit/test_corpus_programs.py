@@ -14,7 +14,7 @@ from tests.support.corpus import bench
 from tests.support.sources import make_town
 from tests.support.transcripts import START, TranscriptBuilder
 from tests.support.transcripts_codex import RolloutBuilder
-from tests.support.transcripts_opencode import OpenCodeBuilder
+from tests.support.transcripts_opencode import OpenCodeBuilder, SecondBuilder
 
 ACTOR = "harbor/crew/max"
 TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vX7zA9cD1eF3hJ5"
@@ -71,7 +71,22 @@ def opencode_database(town: Path) -> Told:
     return opencode(town, in_database=True)
 
 
-@pytest.mark.parametrize("make", [claude, codex, opencode, opencode_database], ids=lambda make: str(make.__name__))
+def opencode_second(town: Path) -> Told:
+    session = SecondBuilder(cwd=str(town / "harbor" / "crew" / "max"))
+    session.user("Work on hb-a1")
+    session.say("On it.")
+    session.bash(f"echo {TOKEN}", TOKEN)
+    session.bash(CLOSE)
+    closed_at = session.now
+    session.user("And now for something else")
+    session.say("Sure.")
+    return Told(session.session_id, session.write(town / "data" / "opencode"), closed_at)
+
+
+PROGRAMS = [claude, codex, opencode, opencode_database, opencode_second]
+
+
+@pytest.mark.parametrize("make", PROGRAMS, ids=lambda make: str(make.__name__))
 @pytest.mark.parametrize("is_named", [True, False], ids=["named", "found"])
 async def test_a_session_of_any_program_becomes_an_entry(
     make: Callable[[Path], Told], is_named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -294,7 +294,7 @@ def test_a_database_that_is_broken_is_an_error_of_the_disk(tmp_path: Path) -> No
 
 def test_a_database_of_a_hostile_making_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A view without an end takes the place of a table."""
-    monkeypatch.setattr("gtftd.town.opencode_store._STEPS", 1_000_000)
+    monkeypatch.setattr("gtftd.town.opencode_database._STEPS", 1_000_000)
     path = tmp_path / "opencode.db"
     with contextlib.closing(sqlite3.connect(path)) as database:
         endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n"
