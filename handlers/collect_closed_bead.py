@@ -19,5 +19,8 @@ from gtftd.schemas.town import BeadClosed
 )
 async def collect_closed_bead(event: BeadClosed, evidence: Evidence, collector: Collector) -> CollectionSkipped | None:
     """Entries are keyed by session, bead and episode and stored by content: a second run finds them there."""
-    await evidence.add_close(event)
-    return await collector.of_close(event)
+    neighbours = await evidence.add_close(event)
+    skipped = await collector.of_close(event)
+    for bead in neighbours:
+        await collector.of_bead(bead)
+    return skipped

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from gtftd.corpus.drafts import Draft
 from gtftd.corpus.evidence import Evidence, Session
+from gtftd.corpus.in_force import ConventionHistory
 from gtftd.corpus.outcome import judge
 from gtftd.corpus.plan import Plan, Planned, entry_id, ordinal_of, plan_session
 from gtftd.corpus.reading import Reading, State
@@ -23,16 +24,16 @@ from gtftd.corpus.stints import Stint, find_stints, stints_of_session
 from gtftd.corpus.store import EntryRow, EntryStore
 from gtftd.errors import NotReady
 from gtftd.metrics import Activity, Metrics
-from gtftd.schemas.corpus import CollectionSkipped, Entry
+from gtftd.schemas.corpus import CollectionSkipped, Entry, Source
 from gtftd.schemas.settings import CollectionSettings
 from gtftd.schemas.town import BeadClosed, SessionStarted
-from gtftd.town.conversation import RawMessage
+from gtftd.town.conversation import RawMessage, Transcript
 from gtftd.town.identity import ROLES, identity_of_path, parse_role
 from gtftd.town.layout import Town
 from gtftd.town.spool import Spool
 
 if TYPE_CHECKING:
-    from gtftd.scrub.scrubber import Scrubber
+    from gtftd.scrub.scrubber import Doubt, Scrubber
 
 SETTLE_AGAIN = timedelta(milliseconds=150)
 MANY = 1000
@@ -69,8 +70,10 @@ class Collector:
         settings: CollectionSettings,
         metrics: Metrics,
         activity: Activity,
+        history: ConventionHistory,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._history = history
         self._town = town
         self._evidence = evidence
         self._store = store
@@ -121,7 +124,7 @@ class Collector:
             known = await self._evidence.of_session(session_id)
             if known is None or not self._settings.enabled or not self._selected(known.session):
                 return
-            stints = stints_of_session(known.session, find_stints(known.changes, known.closes))
+            stints = stints_of_session(known.session, find_stints(known.changes, known.closes, known.findings))
             await self._reconcile(known.session, stints)
 
     async def _reconcile(self, session: Session, stints: Sequence[Stint]) -> None:
@@ -144,17 +147,23 @@ class Collector:
 
     async def _follow(self, session: Session, stints: Sequence[Stint], state: State) -> Plan:
         """Read, plan, and do what the plan says; what is early waits until its time is over."""
-        cwd, plan = await asyncio.to_thread(self._plan, session, stints, state)
+        transcript, plan = await asyncio.to_thread(self._plan, session, stints, state)
         ready = plan.entries if self._may_come(plan.early) else (*plan.entries, *plan.early)
         for planned in ready:
-            await self._put(Draft(session, planned, "claude-code", cwd))
+            await self._put(await self._draft(session, planned, transcript.agent_program, transcript.cwd))
         await self._withdraw(session, (*plan.entries, *plan.early))
         return plan
 
-    def _plan(self, session: Session, stints: Sequence[Stint], state: State) -> tuple[str | None, Plan]:
+    def _plan(self, session: Session, stints: Sequence[Stint], state: State) -> tuple[Transcript, Plan]:
         transcript = self._reading.read(state)
-        plan = plan_session(session, stints, transcript.lines, min_turns=self._settings.min_assistant_turns)
-        return transcript.cwd, plan
+        plan = plan_session(
+            session,
+            stints,
+            transcript.lines,
+            min_turns=self._settings.min_assistant_turns,
+            town_root=str(self._town().root),
+        )
+        return transcript, plan
 
     def _may_come(self, early: Sequence[Planned]) -> bool:
         """Whether a closing call may still be on its way to the disk."""
@@ -174,7 +183,12 @@ class Collector:
             elif session.ended_at is None and number == over[-1][1] and (said := await self._reading.screen(session)):
                 taken = Taken(said, {}, session.started_at, stint.ended_at, None)
                 planned = Planned(identity, stint, taken, "the whole screen", outcome)
-                await self._put(Draft(session, planned, "tmux", None))
+                await self._put(await self._draft(session, planned, "tmux", None))
+
+    async def _draft(self, session: Session, planned: Planned, source: Source, cwd: str | None) -> Draft:
+        began = planned.taken.started_at or session.started_at
+        conventions = await self._history.at(session.rig, began)
+        return Draft(session, planned, source, cwd, conventions, await self._history.retired(session.rig))
 
     async def _put(self, draft: Draft) -> None:
         """An entry made of the same things as last time is there already."""
@@ -183,11 +197,12 @@ class Collector:
         identity = draft.planned.entry_id
         if self._digests.get(identity) == digest:
             return
-        await self._store_entry(await asyncio.to_thread(draft.entry, scrubber))
+        entry, doubts = await asyncio.to_thread(draft.entry, scrubber)
+        await self._store_entry(entry, doubts)
         _remember(self._digests, identity, digest)
 
-    async def _store_entry(self, entry: Entry) -> None:
-        stored = await self._store.put(entry)
+    async def _store_entry(self, entry: Entry, doubts: Sequence[Doubt] | None = None) -> None:
+        stored = await self._store.put(entry, doubts)
         if not stored.changed:
             return
         role = entry.role if entry.role in ROLES else "other"
@@ -220,7 +235,7 @@ class Collector:
         state = await self._reading.find(known.session) if known else None
         if known is None or state is None:
             return ()
-        stints = stints_of_session(known.session, find_stints(known.changes, known.closes))
+        stints = stints_of_session(known.session, find_stints(known.changes, known.closes, known.findings))
         async with self._reading.turn:
             _, plan = await asyncio.to_thread(self._plan, known.session, stints, state)
         found = (planned for planned in (*plan.entries, *plan.early) if planned.entry_id == row.entry_id)

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gtftd.corpus import findings
+from gtftd.corpus.findings import Finding, Row
+from gtftd.corpus.reasons import classify
+from gtftd.schemas.settings import LabelSettings
 from gtftd.schemas.town import (
+    AgentNudged,
     BeadAssigned,
     BeadClosed,
     BeadReleased,
     BeadReopened,
     BeadUpdated,
+    CommitsLanded,
+    EscalationSent,
+    EstopRaised,
+    ExitReported,
+    MergeDecided,
     SessionEnded,
+    SessionsDied,
     SessionStarted,
 )
 from gtftd.state import Database
@@ -23,6 +34,8 @@ from gtftd.town.identity import normal_actor
 
 SLACK = timedelta(seconds=2)
 """Between two sources that tell the time of one thing."""
+TOGETHER = timedelta(minutes=5)
+"""A death and the report that several died: gt looks that far back."""
 _RANKS = {"hook": 0, "poll": 0, "emit": 1}
 _LAST_RANK = 2
 
@@ -72,6 +85,8 @@ class Close:
     issue_type: str
     reason: str
     reopened: bool = False
+    swept: bool = False
+    """One of so many that its closer closed at once that nobody can have looked at each."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +96,15 @@ class Known:
     session: Session
     changes: tuple[Change, ...]
     closes: tuple[Close, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 class Evidence:
     """Every method may be called again with the same event: rows are keyed by what they say."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, labels: LabelSettings | None = None) -> None:
         self._database = database
+        self._labels = labels or LabelSettings()
 
     async def add_session(self, event: SessionStarted) -> list[str]:
         """Returns the sessions for which it matters: this one, and its neighbours in the same tmux session."""
@@ -123,19 +140,24 @@ class Evidence:
             lambda connection: connection.execute("INSERT OR IGNORE INTO assignments VALUES (?, ?, ?, ?, ?)", row)
         )
 
-    async def add_close(self, event: BeadClosed) -> None:
+    async def add_close(self, event: BeadClosed) -> list[str]:
+        """Returns the other beads that it makes part of a sweep."""
         said = event.model_dump(mode="json", include={"database", "title", "issue_type"})
         said |= {"closed_by": normal_actor(event.closed_by), "assignee": normal_actor(event.assignee)}
         at, identity = event.at.timestamp(), f"{event.bead}#{event.episode}"
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> list[str]:
             _keep_account(connection, "close", identity, event.seen_by, at, said | {"at": at})
             merged, _ = _merged(connection, "close", identity)
             values = (event.bead, event.episode, *(merged.get(name) for name in _TOLD_OF_CLOSE))
+            closers = {merged.get("closed_by"), *_closers(connection, event)}
+            before = self._swept_around(connection, closers, at)
             connection.execute(f"INSERT OR REPLACE INTO closes VALUES ({_marks(values)})", values)
             _keep_reason(connection, event, at)
+            changed = before ^ self._swept_around(connection, closers, at)
+            return sorted({bead for bead, _ in changed} - {event.bead})
 
-        await self._database.write(work)
+        return await self._database.write(work)
 
     async def add_reason(self, event: BeadUpdated) -> None:
         """A closed bead was closed once more: the later reason counts, also within one second."""
@@ -147,6 +169,85 @@ class Evidence:
         await self._database.write(
             lambda connection: connection.execute("INSERT OR IGNORE INTO reopenings VALUES (?, ?)", row)
         )
+
+    async def add_decision(self, event: MergeDecided) -> list[str]:
+        """Returns the beads that it is about: the work and the request."""
+        names = [event.request, *(sha for sha in (event.commit_sha, event.merge_commit) if sha)]
+        since = event.submitted_at.timestamp() if event.submitted_at else None
+        said = {"what": _decision(event), "names": names, "actor": normal_actor(event.actor), "since": since}
+        at = event.at.timestamp()
+        rows = [Row(f"bead:{event.bead}", "decision", at, said), Row(f"bead:{event.request}", "request", 0.0, {})]
+        rows += [Row(f"commit:{sha}", "names", at, {"bead": event.bead}) for sha in names[1:]]
+        await self._database.write(lambda connection: findings.keep(connection, rows))
+        return [event.bead, event.request]
+
+    async def add_commits(self, event: CommitsLanded) -> list[str]:
+        """Returns the beads in whose names the commits were made, and those whose commits were taken back."""
+        rows: list[Row] = []
+        for commit in event.commits:
+            at, since = commit.landed_at.timestamp(), commit.authored_at.timestamp()
+            said = {"names": [commit.sha], "actor": commit.actor, "since": since}
+            rows.append(Row(f"bead:{commit.bead}", "landed", at, said))
+            rows.append(Row(f"commit:{commit.sha}", "names", at, {"bead": commit.bead}))
+        for revert in event.reverts:
+            at = revert.at.timestamp()
+            if revert.sha:
+                rows.append(Row(f"commit:{revert.sha}", "reverted", at, {"by": revert.by}))
+                rows.append(Row(f"commit:{revert.by}", "reverts", at, {"commit": revert.sha}))
+            if revert.bead:
+                rows.append(Row(f"bead:{revert.bead}", "reverted", at, {"names": [revert.by]}))
+                rows.append(Row(f"commit:{revert.by}", "names", at, {"bead": revert.bead}))
+        touched = [commit.sha for commit in event.commits] + [revert.by for revert in event.reverts]
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            findings.keep(connection, rows)
+            return findings.beads_of_commits(connection, touched)
+
+        return await self._database.write(work)
+
+    async def add_exit(self, event: ExitReported) -> None:
+        failed = [name for name in ("merge_failed", "push_failed") if getattr(event, name)]
+        said = {"what": " ".join([event.exit_type, *failed]), "actor": normal_actor(event.actor)}
+        await self._keep(Row(f"bead:{event.bead}", "exit", event.at.timestamp(), said))
+
+    async def add_escalation(self, event: EscalationSent) -> list[str]:
+        """Returns the sessions that it may have come from."""
+        actor = normal_actor(event.actor) or event.actor
+        await self._keep(Row(f"agent:{actor}", "escalated", event.at.timestamp(), {"bead": event.bead}))
+        return await self._sessions_at(event.at, "actor = ?", actor)
+
+    async def add_nudge(self, event: AgentNudged) -> list[str]:
+        """Returns the sessions that it may have gone to."""
+        actor = normal_actor(event.actor) or event.actor
+        await self._keep(Row(f"agent:{actor}", "nudged", event.at.timestamp(), {}))
+        return await self._sessions_at(event.at, "actor = ?", actor)
+
+    async def add_estop(self, event: EstopRaised) -> list[str]:
+        """Returns the sessions that it stopped."""
+        subject = f"rig:{event.rig}" if event.rig else "town:"
+        await self._keep(Row(subject, "estopped", event.at.timestamp(), {"what": "rig" if event.rig else "town"}))
+        return await self._sessions_at(event.at, "rig = ?" if event.rig else "?", event.rig or 1)
+
+    async def add_mass_death(self, event: SessionsDied) -> list[str]:
+        """Returns the sessions in these terminals at that time."""
+        rows = [Row(f"tmux:{name}", "mass_death", event.at.timestamp(), {}) for name in event.tmux_sessions]
+        at = event.at.timestamp()
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            findings.keep(connection, rows)
+            return sorted({found for name in event.tmux_sessions for found in _around(connection, name, at)})
+
+        return await self._database.write(work)
+
+    async def _keep(self, *rows: Row) -> None:
+        await self._database.write(lambda connection: findings.keep(connection, rows))
+
+    async def _sessions_at(self, at: datetime, where: str, value: object) -> list[str]:
+        """Those that lived at that time, as far as anybody knows."""
+        lived = "started_at <= ? AND (ended_at IS NULL OR end_reason = 'quiet' OR ended_at >= ?)"
+        values = (value, (at + SLACK).timestamp(), (at - SLACK).timestamp())
+        sessions = await self._database.read(lambda connection: _sessions(connection, f"{where} AND {lived}", values))
+        return [session.session_id for session in sessions]
 
     async def session(self, session_id: str) -> Session | None:
         known = await self.of_session(session_id)
@@ -161,9 +262,47 @@ class Evidence:
                 return None
             session = rows[0]
             beads = _beads_of(connection, session) if session.actor else []
-            return Known(session, tuple(_changes(connection, beads)), tuple(_closes(connection, beads)))
+            closes = self._marked(connection, _closes(connection, beads))
+            found = findings.of_beads(connection, beads, self._labels.revert_days) + _of_session(connection, session)
+            return Known(session, tuple(_changes(connection, beads)), tuple(closes), tuple(found))
 
         return await self._database.read(work)
+
+    async def of_bead(self, bead: str) -> tuple[tuple[Change, ...], tuple[Close, ...], tuple[Finding, ...]]:
+        """Everything on record of a bead, whoever worked on it."""
+
+        def work(connection: sqlite3.Connection) -> tuple[tuple[Change, ...], tuple[Close, ...], tuple[Finding, ...]]:
+            closes = self._marked(connection, _closes(connection, [bead]))
+            found = findings.of_beads(connection, [bead], self._labels.revert_days)
+            return tuple(_changes(connection, [bead])), tuple(closes), tuple(found)
+
+        return await self._database.read(work)
+
+    def _marked(self, connection: sqlite3.Connection, closes: list[Close]) -> list[Close]:
+        """The closes, with those marked that belong to a sweep."""
+        times: dict[str, list[datetime]] = {}
+        for close in closes:
+            if close.closed_by:
+                times.setdefault(close.closed_by, []).append(close.closed_at)
+        found: set[tuple[str, int]] = set()
+        for closer, at in times.items():
+            found |= self._swept(connection, closer, min(at).timestamp(), max(at).timestamp())
+        return [replace(close, swept=True) if (close.bead, close.episode) in found else close for close in closes]
+
+    def _swept_around(
+        self, connection: sqlite3.Connection, closers: Iterable[str | None], at: float
+    ) -> set[tuple[str, int]]:
+        within = self._labels.mass_close_s
+        return {
+            one for closer in closers if closer for one in self._swept(connection, closer, at - within, at + within)
+        }
+
+    def _swept(self, connection: sqlite3.Connection, closer: str, since: float, until: float) -> set[tuple[str, int]]:
+        limits, within = self._labels, self._labels.mass_close_s
+        sql = "SELECT bead, episode, closed_by, closed_at FROM closes WHERE closed_by = ? AND closed_at BETWEEN ? AND ?"
+        rows = connection.execute(sql, (closer, since - within, until + within))
+        closes = [(bead, episode, by, _moment(at)) for bead, episode, by, at in rows]
+        return findings.swept(closes, beads=limits.mass_close_beads, within_s=within)
 
     async def sessions_of_bead(self, bead: str) -> list[Session]:
         """Those of everybody who had to do with the bead while it was worked on: the newest first."""
@@ -217,8 +356,8 @@ FROM sessions_seen
 
 _CLOSES = """
 SELECT c.bead, c.episode, c.database, c.closed_at, c.closed_by, c.assignee, c.title, c.issue_type,
-       coalesce((SELECT r.reason FROM close_reasons r WHERE r.bead = c.bead AND r.episode = c.episode
-                 ORDER BY r.at DESC, r.reason DESC LIMIT 1), ''),
+       (SELECT json_group_array(r.reason) FROM (SELECT reason FROM close_reasons r WHERE r.bead = c.bead
+        AND r.episode = c.episode ORDER BY r.at, r.reason) r),
        EXISTS (SELECT 1 FROM reopenings o WHERE o.bead = c.bead AND o.episode > c.episode)
            OR EXISTS (SELECT 1 FROM closes n WHERE n.bead = c.bead AND n.episode > c.episode)
 FROM closes c
@@ -232,6 +371,31 @@ SELECT work_bead, actor, started_at, 'assigned' FROM sessions s WHERE work_bead 
 AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.bead = s.work_bead AND a.actor = s.actor)
 ORDER BY 3, 4, 2
 """
+
+
+def _of_session(connection: sqlite3.Connection, session: Session) -> list[Finding]:
+    """What happened to the agent, its rig and the town while it lived, and to its terminal when it ended."""
+    subjects = ["town:", *([f"agent:{session.actor}"] if session.actor else [])]
+    subjects += [f"rig:{session.rig}"] if session.rig else []
+    found = findings.of_agent(connection, subjects, session.started_at, session.ended_at)
+    if session.died and session.tmux_session and session.ended_at:
+        around = session.ended_at - TOGETHER, session.ended_at + TOGETHER
+        found += findings.of_agent(connection, [f"tmux:{session.tmux_session}"], *around)
+    return found
+
+
+def _decision(event: MergeDecided) -> str:
+    """merged, rejected or failed; nothing for a request that had become void."""
+    label = classify(event.reason).label
+    if event.merge_commit and label in {"merged", "completed"}:
+        return "merged"
+    return label if label in {"merged", "rejected", "failed"} else "void"
+
+
+def _closers(connection: sqlite3.Connection, event: BeadClosed) -> list[str]:
+    """Who closed the bead, as far as was known before this event."""
+    sql = "SELECT closed_by FROM closes WHERE bead = ? AND episode = ?"
+    return [row[0] for row in connection.execute(sql, (event.bead, event.episode))]
 
 
 def _keep_account(
@@ -306,9 +470,16 @@ def _moment(seconds: float) -> datetime:
 
 
 def _close(bead: str, episode: int, database: str, closed_at: float, *rest: Any) -> Close:
-    closed_by, assignee, title, issue_type, reason, reopened = rest
-    moment = _moment(closed_at)
+    closed_by, assignee, title, issue_type, reasons, reopened = rest
+    moment, reason = _moment(closed_at), telling(json.loads(reasons))
     return Close(bead, episode, database, moment, closed_by, assignee, title, issue_type, reason, bool(reopened))
+
+
+def telling(reasons: Sequence[str]) -> str:
+    """Of the reasons of several closes in a row the last one that says anything."""
+    return next((reason for reason in reversed(reasons) if classify(reason).name != "bare"), "") or (
+        reasons[-1] if reasons else ""
+    )
 
 
 def _session(row: Sequence[Any]) -> Session:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gtftd.corpus.conventions import Violation, Worker, violations
 from gtftd.corpus.evidence import Session
-from gtftd.corpus.outcome import ADMINISTRATIVE, judge
+from gtftd.corpus.failures import failure_modes
+from gtftd.corpus.outcome import died_at, judge
+from gtftd.corpus.reasons import classify
+from gtftd.corpus.signals import Signals, read_signals
 from gtftd.corpus.spans import Span, Taken, Timeline, Work, rest, second, take
 from gtftd.corpus.stints import Stint
-from gtftd.schemas.corpus import Outcome
+from gtftd.schemas.corpus import FailureMode, Outcome
 from gtftd.schemas.event import event_id
 from gtftd.town.conversation import Line, RawMessage
 
@@ -29,6 +33,10 @@ class Planned:
     taken: Taken
     cut: str
     outcome: Outcome
+    worker: Worker | None = None
+    signals: Signals = field(default_factory=Signals)
+    violations: tuple[Violation, ...] = ()
+    failures: tuple[FailureMode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,14 @@ class Plan:
     is_final: bool = False
 
 
-def plan_session(session: Session, stints: Sequence[Stint], lines: Sequence[Line], *, min_turns: int = 1) -> Plan:
+def plan_session(
+    session: Session,
+    stints: Sequence[Stint],
+    lines: Sequence[Line],
+    *,
+    min_turns: int = 1,
+    town_root: str | None = None,
+) -> Plan:
     """Bead spans of stints that are over, and, when the session is over, what lies outside of them.
 
     What a polecat says outside of its beads is waiting and housekeeping: only a polecat session with no
@@ -66,12 +81,12 @@ def plan_session(session: Session, stints: Sequence[Stint], lines: Sequence[Line
         final = final and span.settled
         is_early = not span.settled and session.ended_at is None
         (early if is_early else entries).extend(
-            _entry(session, stint, lines, span, ordinal_of(stint, stints), min_turns)
+            _entry(session, stint, lines, span, ordinal_of(stint, stints), min_turns, town_root)
         )
     if session.ended_at is not None and (session.role != "polecat" or not spans):
         least = max(min_turns, GAP_TURNS) if spans else min_turns
         for ordinal, gap in enumerate(rest(lines, spans)):
-            entries += _entry(session, None, lines, gap, ordinal, least)
+            entries += _entry(session, None, lines, gap, ordinal, least, town_root)
     return Plan(tuple(entries), tuple(early), final)
 
 
@@ -112,7 +127,7 @@ def _is_work(lines: Sequence[Line], span: Span, stint: Stint) -> bool:
     }
     if stint.assigned_at is not None:
         return bool(acts)
-    administrative = stint.close is not None and ADMINISTRATIVE.search(stint.close.reason)
+    administrative = stint.close is not None and classify(stint.close.reason).is_administrative
     return len(acts) >= 2 and not administrative
 
 
@@ -123,13 +138,32 @@ def ordinal_of(stint: Stint, stints: Sequence[Stint]) -> int:
 
 
 def _entry(
-    session: Session, stint: Stint | None, lines: Sequence[Line], span: Span, ordinal: int, min_turns: int
+    session: Session,
+    stint: Stint | None,
+    lines: Sequence[Line],
+    span: Span,
+    ordinal: int,
+    min_turns: int,
+    town_root: str | None,
 ) -> list[Planned]:
     taken = take(lines, span)
     if sum(message.trainable for message in taken.messages) < min_turns:
         return []
-    outcome = judge(stint, session, said_at_end(taken.messages))
-    return [Planned(entry_id(session, stint, ordinal), stint, taken, span.cut, outcome)]
+    bead = stint.bead if stint else None
+    worker = Worker(
+        role=session.role or "unknown",
+        rig=session.rig,
+        actor=session.actor,
+        bead=bead,
+        cwd=session.cwd,
+        town_root=town_root,
+    )
+    signals, broken = read_signals(taken.messages), violations(taken.messages, worker)
+    died = died_at(stint, session)
+    failures = failure_modes(signals, broken, end_reason=session.end_reason, died=died)
+    outcome = judge(stint, session, said_at_end(taken.messages), signals, failures)
+    identity = entry_id(session, stint, ordinal)
+    return [Planned(identity, stint, taken, span.cut, outcome, worker, signals, broken, failures)]
 
 
 def entry_id(session: Session, stint: Stint | None, ordinal: int) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from gtftd.corpus.evidence import Change, Close, Session
+from gtftd.corpus.findings import Finding
 
 TICK = timedelta(seconds=1)
 """Dolt and gt's feed keep whole seconds."""
@@ -26,6 +27,10 @@ class Stint:
     how: How | None = None
     close: Close | None = None
     """The close that ended the episode, if it was this stint that it ended."""
+    findings: tuple[Finding, ...] = ()
+    """What is on record of this work, by time."""
+    given_again_at: datetime | None = None
+    """When somebody was given the bead after this, before it was closed."""
 
     @property
     def ended_at(self) -> datetime | None:
@@ -33,15 +38,51 @@ class Stint:
         return min(known, default=None)
 
 
-def find_stints(changes: Sequence[Change], closes: Sequence[Close]) -> list[Stint]:
-    """Of any number of beads, by bead and time."""
+def find_stints(changes: Sequence[Change], closes: Sequence[Close], findings: Sequence[Finding] = ()) -> list[Stint]:
+    """Of any number of beads, by bead and time; each finding at the work that it is about."""
     stints: list[Stint] = []
     beads = {change.bead for change in changes} | {close.bead for close in closes}
     for bead in sorted(beads):
         own_changes = _told_once([change for change in changes if change.bead == bead])
         own_closes = sorted((close for close in closes if close.bead == bead), key=lambda close: close.episode)
         stints.extend(_of_bead(bead, own_changes, own_closes))
-    return stints
+    return _with_findings(stints, findings) if findings else stints
+
+
+def _with_findings(stints: list[Stint], findings: Sequence[Finding]) -> list[Stint]:
+    found: dict[int, list[Finding]] = {}
+    for finding in sorted(findings, key=lambda finding: (finding.at, finding.kind, finding.what, finding.names)):
+        for number in _work_of(stints, finding):
+            found.setdefault(number, []).append(finding)
+    return [replace(stint, findings=tuple(found.get(number, ()))) for number, stint in enumerate(stints)]
+
+
+def _work_of(stints: Sequence[Stint], finding: Finding) -> list[int]:
+    """The places of the stints that a finding is about: the last that its worker began before it was handed in.
+
+    What happened to an agent is about everything that it had in hand; what took place without a bead, about all.
+    """
+    if finding.kind in _OF_AGENTS:
+        return [number for number, stint in enumerate(stints) if _in_hand(stint, finding.at)]
+    own = [number for number, stint in enumerate(stints) if stint.bead == finding.bead]
+    if finding.kind == "request":
+        return own
+    if finding.actor and any(stints[number].actor == finding.actor for number in own):
+        own = [number for number in own if stints[number].actor == finding.actor]
+    elif finding.actor and finding.kind == "exit":
+        return []
+    handed_in = finding.since or finding.at
+    begun = [number for number in own if (at := stints[number].assigned_at) is None or at <= handed_in + TICK]
+    return begun[-1:]
+
+
+_OF_AGENTS = frozenset({"escalated", "nudged", "estopped", "mass_death"})
+
+
+def _in_hand(stint: Stint, at: datetime) -> bool:
+    """With a second more at both ends, since sources tell whole seconds."""
+    begin, end = stint.assigned_at, stint.ended_at
+    return (begin is None or begin <= at + TICK) and (end is None or at <= end + TICK)
 
 
 def _told_once(changes: Sequence[Change]) -> list[Change]:
@@ -92,6 +133,8 @@ def _of_episode(bead: str, episode: int, changes: list[Change], close: Close | N
                 continue
             if current is not None:
                 stints.append(replace(current, released_at=change.at, how="taken"))
+            if stints and stints[-1].given_again_at is None:
+                stints[-1] = replace(stints[-1], given_again_at=change.at)
             current = Stint(bead, episode, change.actor, change.at)
         elif current is not None and (change.change == "requeue" or change.actor == current.actor):
             stints.append(replace(current, released_at=change.at, how=_how(change.change)))

@@ -86,9 +86,9 @@ def label(reason: str, said: str | None = None, by: str | None = NUX) -> tuple[s
 
 def test_what_became_of_closed_work() -> None:
     """Reasons as they stand in the real exports (gastown.md 5.5)."""
-    assert ("merged", 0.95) == label("Merged in gt-wisp-abc", by="harbor/refinery")
-    assert ("merged", 0.95) == label("merged")
-    assert ("completed", 0.7) == label("Fixed: the lock is released 0123abcd")
+    assert ("merged", 0.9) == label("Merged in gt-wisp-abc", by="harbor/refinery")
+    assert ("merged", 0.8) == label("merged")
+    assert ("completed", 0.75) == label("Fixed: the lock is released 0123abcd")
     assert ("completed", 0.3) == label("Closed")
     assert ("escalated", 0.8) == label("Closed", "ESCALATED")
     assert ("deferred", 0.7) == label("Closed", "handoff", by="mayor")
@@ -98,7 +98,7 @@ def test_what_became_of_closed_work() -> None:
         "no-changes: ok",
         "duplicate",
     ):
-        assert ("administrative", 0.8) == label(reason)
+        assert "administrative" == label(reason)[0]
 
 
 def test_what_became_of_work_that_was_not_closed() -> None:
@@ -113,4 +113,4 @@ def test_what_became_of_work_that_was_not_closed() -> None:
 
 def test_a_reopening_halves_the_confidence() -> None:
     stint = Stint("hb-1", 1, NUX, NOON, close=replace(close(5, reason="merged"), reopened=True))
-    assert 0.475 == judge(stint, SESSION, None).confidence
+    assert 0.4 == judge(stint, SESSION, None).confidence
