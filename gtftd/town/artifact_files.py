@@ -60,6 +60,13 @@ def town_files(town: Town) -> Iterator[ArtifactFile]:
             yield found
 
 
+def convention_files(town: Town) -> Iterator[ArtifactFile]:
+    """Instructions, overlays and formulas of the town and of its rigs."""
+    for path, watched in sorted(present(town, places(town)).items()):
+        if watched.kind not in {"settings", "town"} and not path.endswith(".installed.json"):
+            yield ArtifactFile(town.root / path, path, watched.kind, watched.rig)  # type: ignore[arg-type]
+
+
 def folder_files(folder: Path, rig: str | None = None) -> Iterator[ArtifactFile]:
     """The documents anywhere below `folder`."""
     for path in _walk(folder):
@@ -114,10 +121,7 @@ def _kind_of_text(pure: PurePath) -> ArtifactKind:
 
 
 def _all_of(town: Town) -> Iterator[ArtifactFile]:
-    for path, watched in sorted(present(town, places(town)).items()):
-        kind = watched.kind
-        if kind not in {"settings", "town"} and not path.endswith(".installed.json"):
-            yield ArtifactFile(town.root / path, path, kind, watched.rig)  # type: ignore[arg-type]
+    yield from convention_files(town)
     yield from _of(town, town.root, town.root, town.beads_dir, None)
     for rig in town.rigs:
         yield from _of(town, rig.path, rig.path, rig.beads_dir, rig.name)

@@ -40,6 +40,17 @@ def beads_databases(town: Town, settings: BeadsSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def database_of(town: Town, rig: str | None) -> str:
+    """The database of a rig, or of the town itself."""
+    found = town.rig(rig) if rig else None
+    return (_database(found.beads_dir) or found.name) if found else _database(town.beads_dir) or TOWN_DATABASE
+
+
+def rig_of_database(town: Town, database: str) -> str | None:
+    """The rig whose beads are in this database; None for the town's own and for strangers."""
+    return next((rig.name for rig in town.rigs if database_of(town, rig.name) == database), None)
+
+
 def database_of_bead(town: Town, bead: str) -> str | None:
     """Where a bead of this prefix is kept; None for a prefix that nobody has."""
     rig = town.rig(town.rig_of_bead(bead) or "")
