@@ -1,0 +1,137 @@
+"""What the scrubber cuts out of clean text, and how much of that it should have left."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from benchmarks.scrub_recall import Spent, scrub
+from benchmarks.scrub_verdict import Verdict, judge
+from gtftd.scrub.scrubber import Scrubber
+from gtftd.town.conversation import RawMessage
+from tests.support.planted import texts_of
+from tests.support.planted_clean import Clean
+
+PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*):[0-9a-f]+>")
+_AROUND = 200
+_ANCHOR = 48
+_FAR = 60_000
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A span that was replaced."""
+
+    kind: str
+    span: str
+    before: str
+    after: str
+
+
+def cuts(original: str, scrubbed: str) -> Iterator[Cut]:
+    """The spans of the original that placeholders stand for, found by the text between them."""
+    places = list(PLACEHOLDER.finditer(scrubbed))
+    at = 0
+    last = 0
+    for number, place in enumerate(places):
+        literal = scrubbed[last : place.start()]
+        at = _after(original, literal, at)
+        following = scrubbed[place.end() : places[number + 1].start() if number + 1 < len(places) else len(scrubbed)]
+        end = _end(original, following, at)
+        yield Cut(place[1], original[at:end], original[max(0, at - _AROUND) : at], original[end : end + _AROUND])
+        last, at = place.end(), end
+
+
+def _after(original: str, literal: str, at: int) -> int:
+    if original.startswith(literal, at):
+        return at + len(literal)
+    tail = literal[-_ANCHOR:]
+    found = original.find(tail, at, at + len(literal) + _FAR)
+    return at + len(literal) if found < 0 else found + len(tail)
+
+
+def _end(original: str, following: str, at: int) -> int:
+    if not following:
+        return len(original)
+    found = original.find(following[:_ANCHOR], at, at + _FAR)
+    return min(len(original), at + 40) if found < 0 else found
+
+
+@dataclass
+class Precision:
+    """Hits in clean text, judged; examples of each class for people to look at."""
+
+    size: int = 0
+    cut_bytes: int = 0
+    spent: Spent = field(default_factory=Spent)
+    right: Counter[str] = field(default_factory=Counter)
+    wrong: Counter[str] = field(default_factory=Counter)
+    by_kind: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    by_source: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    distinct: set[tuple[bool, str]] = field(default_factory=set)
+    examples: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, source: str, cut: Cut, verdict: Verdict) -> None:
+        self.cut_bytes += len(cut.span)
+        (self.right if verdict.right else self.wrong)[verdict.name] += 1
+        self.by_kind[cut.kind, verdict.right] += 1
+        self.by_source[source, verdict.right] += 1
+        self.distinct.add((verdict.right, cut.span))
+        shown = self.examples[cut.kind, verdict.name]
+        if len(shown) < 12:
+            shown.append(f"{cut.before[-50:]!r} [[{cut.span[:80]!r}]] {cut.after[:20]!r}")
+
+    def share(self, *leaving_out: str) -> float:
+        """Right of all hits; `leaving_out` names classes of right hits that are not counted."""
+        right = sum(n for name, n in self.right.items() if name not in leaving_out)
+        hits = right + self.wrong.total()
+        return right / hits if hits else 1.0
+
+    def share_distinct(self) -> float:
+        right = sum(1 for verdict, _ in self.distinct if verdict)
+        return right / len(self.distinct) if self.distinct else 1.0
+
+
+def measure_precision(scrubber: Scrubber, texts: Iterable[Clean]) -> Precision:
+    """Pieces of one file are the results of neighbouring calls, as when an agent reads it."""
+    precision = Precision()
+    for (source, _), group in groupby(texts, key=lambda clean: (clean.kind, clean.path)):
+        pieces = list(group)
+        messages = [RawMessage("tool", piece.text, tool_call_id=f"toolu_{at:04d}") for at, piece in enumerate(pieces)]
+        precision.spent.size += sum(len(piece.text) for piece in pieces)
+        scrubbed = scrub(scrubber, messages, precision.spent)
+        for piece, message in zip(pieces, scrubbed, strict=True):
+            precision.size += len(piece.text)
+            for cut in cuts(piece.text, next(texts_of(message))):
+                precision.add(source, cut, judge(cut.span, cut.before, cut.after))
+    return precision
+
+
+def report(precision: Precision, examples: int = 2) -> str:
+    mb = precision.size / 1e6
+    rows = [
+        f"clean text: {mb:.1f} MB, {precision.right.total()} right and {precision.wrong.total()} wrong redactions "
+        f"({precision.wrong.total() / mb:.1f} wrong a MB), {100 * precision.cut_bytes / precision.size:.3f} % of the characters",
+        f"  precision {100 * precision.share():.1f} %; without e-mail addresses {100 * precision.share('e-mail address'):.1f} %; "
+        f"each distinct span once {100 * precision.share_distinct():.1f} %",
+        "  right: " + ", ".join(f"{name} {n}" for name, n in precision.right.most_common()),
+        "  wrong: " + ", ".join(f"{name} {n}" for name, n in precision.wrong.most_common()),
+        "  by placeholder (right/wrong): "
+        + ", ".join(f"{kind} {precision.by_kind[kind, True]}/{precision.by_kind[kind, False]}" for kind in _names(precision.by_kind)),
+        "  by source (right/wrong): "
+        + ", ".join(f"{kind} {precision.by_source[kind, True]}/{precision.by_source[kind, False]}" for kind in _names(precision.by_source)),
+    ]
+    for (kind, name), shown in sorted(precision.examples.items()):
+        if name in precision.wrong:
+            rows += [f"  {kind} / {name}: {text}" for text in shown[:examples]]
+    return "\n".join(rows)
+
+
+def _names(counts: Counter[tuple[str, bool]]) -> list[str]:
+    totals: Counter[str] = Counter()
+    for (name, _), n in counts.items():
+        totals[name] += n
+    return [name for name, _ in totals.most_common()]
