@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gtftd.corpus import Collector, EntryStore, Evidence
+from gtftd.corpus.in_force import ConventionHistory
 from gtftd.corpus.snapshot import build_snapshot
 from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.settings import CollectionSettings, SettingsModel
@@ -57,8 +58,10 @@ async def measure(folder: Path, sessions: int, transcript_bytes: int) -> None:
     store.prepare()
     spool, scrubber = Spool(state / "spool"), Scrubber({"TOWN_TOKEN": "bench-known-value-0001"}, key=b"k" * 32)
     spool.ensure()
+    place = load_town(town)
+    history = ConventionHistory(database, lambda: place)
     collector = Collector(
-        lambda: load_town(town), evidence, store, lambda: scrubber, spool, CollectionSettings(), Metrics(), Activity()
+        lambda: place, evidence, store, lambda: scrubber, spool, CollectionSettings(), Metrics(), Activity(), history
     )
     started = time.monotonic()
     for number in range(sessions):

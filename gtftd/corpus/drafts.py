@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from gtftd.corpus.evidence import Session
 from gtftd.corpus.plan import Planned
-from gtftd.schemas.corpus import Entry
+from gtftd.corpus.turns import read_turns
+from gtftd.schemas.corpus import Conventions, Entry, Source
 
 if TYPE_CHECKING:
-    from gtftd.scrub.scrubber import Scrubber
+    from gtftd.scrub.scrubber import Doubt, Scrubber
 
 
 @dataclass(frozen=True)
@@ -20,29 +23,36 @@ class Draft:
 
     session: Session
     planned: Planned
-    source: Literal["claude-code", "tmux"]
+    source: Source
     cwd: str | None
+    conventions: Conventions | None = None
+    retired: Mapping[str, datetime] = field(default_factory=dict)
+    """The commands that today's conventions have left behind."""
 
     def digest(self, scrubber: Scrubber) -> bytes:
         """Equal digests give equal entries. For comparing in memory: it is not keyed, so it is never written."""
         session, planned = self.session, self.planned
         who = (session.role, session.rig, session.actor, session.agent, session.run_id, session.cwd, session.git_head)
         taken = planned.taken
-        facts = (who, self.source, self.cwd, planned.stint, planned.cut, planned.outcome, scrubber.version)
+        found = (planned.worker, planned.signals, planned.violations, planned.cut, planned.outcome)
+        rules = (scrubber.version, self.conventions, sorted(self.retired.items()))
+        facts = (who, self.source, self.cwd, planned.stint, found, rules)
         spans = (taken.started_at, taken.ended_at, taken.model, sorted(taken.dropped.items()))
         digest = hashlib.sha256(repr((facts, spans)).encode(errors="replace"))
         for message in taken.messages:
             digest.update(repr(message).encode(errors="replace"))
         return digest.digest()
 
-    def entry(self, scrubber: Scrubber) -> Entry:
-        """Slow: every message goes through the scrubber."""
+    def entry(self, scrubber: Scrubber) -> tuple[Entry, tuple[Doubt, ...]]:
+        """Slow: every message goes through the scrubber. The doubts are what it was not sure of."""
         session, planned = self.session, self.planned
         scrubbed = scrubber.scrub_messages(planned.taken.messages)
         stint = planned.stint
         close = stint.close if stint else None
+        title, issue_type = (close.title, close.issue_type) if close else ("", None)
+        turns = read_turns(planned, self.retired, issue_type=issue_type, title=title)
         model, cwd = planned.taken.model, session.cwd or self.cwd
-        return Entry(
+        entry = Entry(
             entry_id=planned.entry_id,
             origin=f"session:{session.session_id}",
             role=session.role or "unknown",
@@ -55,8 +65,9 @@ class Draft:
             actor=session.actor,
             agent=scrubber.scrub_text(session.agent) if session.agent else None,
             model=scrubber.scrub_text(model) if model else None,
-            title=scrubber.scrub_text(close.title) if close else "",
-            issue_type=scrubber.scrub_text(close.issue_type) if close else None,
+            title=scrubber.scrub_text(title),
+            issue_type=scrubber.scrub_text(issue_type) if issue_type else None,
+            task=turns.task,
             cwd=scrubber.scrub_text(cwd) if cwd else None,
             git_head=session.git_head,
             source=self.source,
@@ -64,8 +75,10 @@ class Draft:
             ended_at=planned.taken.ended_at,
             cut=planned.cut,
             outcome=planned.outcome,
-            messages=scrubbed.messages,
+            conventions=self.conventions,
+            messages=turns.mark(scrubbed.messages),
             redactions=dict(sorted(scrubbed.redactions.items())),
             dropped=dict(sorted(planned.taken.dropped.items())),
             scrubber=scrubber.version,
         )
+        return entry, scrubbed.doubts

@@ -117,11 +117,13 @@ class EntryStore:
         current = {row[0] for row in rows}
         return [path for path in folder.glob(f"*/*{suffix}") if path.stem not in current]
 
-    async def put(self, entry: Entry, doubts: Sequence[Doubt] = (), *, instead_of: str | None = None) -> Stored:
+    async def put(
+        self, entry: Entry, doubts: Sequence[Doubt] | None = None, *, instead_of: str | None = None
+    ) -> Stored:
         """Files first, then the row with its fact, then the old file goes: the row always names a whole file.
 
         Boilerplate goes into files of its own. A second call with the same entry changes nothing, except that
-        `doubts` take the place of those of this entry. With `instead_of` only that content is replaced: when
+        `doubts`, if given, take the place of those of this entry. With `instead_of` only that content is replaced: when
         another has taken its place meanwhile, nothing happens. What was purged stays away. Raises NoSpace on a full
         disk.
         """
@@ -137,7 +139,8 @@ class EntryStore:
             if not _is_welcome(connection, row.entry_id, instead_of):
                 return _UNWELCOME
             previous = _replace(connection, row)
-            replace_doubts(connection, row.entry_id, doubts, row.stored_at)
+            if doubts is not None:
+                replace_doubts(connection, row.entry_id, doubts, row.stored_at)
             if previous != digest:
                 _set_refs(connection, row.entry_id, refs)
                 insert_rows(connection, self._outbox.rows([told(_stored(row, previous), row.stored_at, cause)]))

@@ -20,6 +20,7 @@ from gtftd import handlers
 from gtftd.bus import Bus, EmbeddedServer, Publisher, Runtime, Workplace, bind, discover
 from gtftd.control.listing import entries_folder
 from gtftd.corpus import Collector, EntryStore, Evidence
+from gtftd.corpus.in_force import ConventionHistory
 from gtftd.errors import GtftdError, NoSpace
 from gtftd.health import Health
 from gtftd.metrics import Activity, Metrics
@@ -122,7 +123,8 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
     spool = Spool(state_dir / "spool")
     evidence = Evidence(database)
     store = EntryStore(database, entries_folder(state_dir), outbox)
-    collector = Collector(town.read, evidence, store, scrubber, spool, settings.collection, metrics, activity)
+    history = ConventionHistory(database, town.read)
+    collector = Collector(town.read, evidence, store, scrubber, spool, settings.collection, metrics, activity, history)
     ledger = Ledger(database, boot_id)
     estop = EStop(town_root)
     embedded = None if settings.bus.url else EmbeddedServer(state_dir / "bus", settings.bus, f"gtftd-{slug}")

@@ -14,6 +14,7 @@ from typing import Any
 from gtftd import handlers
 from gtftd.bus import bind, discover
 from gtftd.corpus import Collector, EntryStore, Evidence
+from gtftd.corpus.in_force import ConventionHistory
 from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.corpus import Entry
 from gtftd.schemas.event import Event
@@ -95,6 +96,7 @@ async def bench(
             settings or CollectionSettings(),
             metrics,
             activity,
+            ConventionHistory(database, lambda: load_town(town)),
             clock,
         )
         yield Bench(state, database, outbox, store, evidence, collector, metrics, activity, spool)
