@@ -14,10 +14,19 @@ from datetime import datetime
 from itertools import groupby
 
 from gtftd.schemas.event import Event, event_id
-from gtftd.schemas.town import BeadAssigned, BeadClosed, BeadReleased, BeadReopened, BeadUpdated
+from gtftd.schemas.town import (
+    BeadAssigned,
+    BeadClosed,
+    BeadReleased,
+    BeadReopened,
+    BeadUpdated,
+    ExitReported,
+    MergeDecided,
+)
 from gtftd.sources.bead_clock import shifted, shown
 from gtftd.sources.bead_order import starts_closed, told_order
 from gtftd.state.outbox import Outgoing
+from gtftd.town.bead_fields import exit_fields, merge_fields
 from gtftd.town.bead_rows import CLOSED, Change, Issue
 from gtftd.town.identity import normal_actor
 
@@ -102,6 +111,7 @@ class _Story:
             for row in told_order(group, self.known is not None and self.known.closed, end, final):
                 self._follow(row)
         self._believe_issue(rows[-1].at, now)
+        self._tell_exits(rows)
         self._tell_update()
 
     def _ends(self, moments: Sequence[Sequence[Change]]) -> list[bool | None]:
@@ -154,6 +164,7 @@ class _Story:
         else:
             self.known = replace(known, inferred_at=None)
             self._add(row.at, self._update(row.at, ("close_reason",), reason), row.key, "bead.updated")
+            self._say_decided(row.at, reason, row.actor, row.key, when=row.at)
 
     def _plain(self, row: Change) -> None:
         self.plain.append(row)
@@ -177,6 +188,51 @@ class _Story:
             closed_by=normal_actor(by),
         )
         self._add(when, event, known.episode)
+        self._say_decided(at, reason, by, known.episode, when=when)
+
+    def _say_decided(self, at: datetime, reason: str, by: str | None, key: object, *, when: datetime) -> None:
+        """What the close of a merge request says of the work in it."""
+        issue = self.issue
+        fields = merge_fields(issue.description) if issue and issue.description else None
+        if issue is None or fields is None or fields.bead == self.bead:
+            return
+        event = MergeDecided(
+            at=at,
+            seen_by="poll",
+            database=self.database,
+            request=self.bead,
+            bead=fields.bead,
+            reason=reason,
+            actor=fields.actor,
+            by=normal_actor(by),
+            commit_sha=fields.commit_sha,
+            merge_commit=fields.merge_commit,
+            submitted_at=issue.created_at,
+        )
+        self._add(when, event, key)
+
+    def _tell_exits(self, rows: Sequence[Change]) -> None:
+        """What `gt done` wrote on the agent's own bead: in each row, and in the issue for what the rows do not hold."""
+        told = [(row.description, row.at) for row in rows if row.description]
+        if self.issue and self.issue.description and any({"created", "description"} & set(row.fields) for row in rows):
+            told.append((self.issue.description, rows[-1].at))
+        events: dict[tuple[object, ...], tuple[ExitReported, datetime]] = {}
+        for description, when in told:
+            found = exit_fields(description)
+            if found is None:
+                continue
+            event = ExitReported(
+                at=found.at or when,
+                seen_by="poll",
+                bead=found.bead,
+                actor=found.actor,
+                exit_type=found.exit_type,
+                merge_failed=found.merge_failed,
+                push_failed=found.push_failed,
+            )
+            events.setdefault((event.at.isoformat(), found.bead, found.exit_type), (event, when))
+        for key, (event, when) in events.items():
+            self._add(when, event, *key)
 
     def _say_reopened(self, at: datetime, status: str, *, when: datetime) -> None:
         known = self.known or KnownBead(closed=True)

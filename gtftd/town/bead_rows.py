@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from gtftd.town.bead_fields import READ_CHARS
+
 CLOSED = "closed"
 MAX_REASON = 4000
 MAX_TITLE = 500
@@ -50,6 +52,8 @@ class Change:
     was_reason: str = ""
     was_closed_at: datetime | None = None
     fields: tuple[str, ...] = ()
+    description: str = ""
+    """As the row sets it, where it says how an agent's work ended."""
 
     @property
     def closes(self) -> bool:
@@ -72,6 +76,9 @@ class Issue:
     reason: str
     closed_at: datetime | None
     updated_at: datetime | None
+    created_at: datetime | None = None
+    description: str = ""
+    """The beginning, and only of merge requests and of agents' own beads."""
 
     @property
     def closed(self) -> bool:
@@ -124,6 +131,7 @@ def parse_change(table: str, row: Mapping[str, Cell]) -> Change:
         was_reason=_string(before, "close_reason") or "",
         was_closed_at=moment(before.get("closed_at")),
         fields=_fields(kind, fresh),
+        description=_report(fresh),
     )
 
 
@@ -137,7 +145,19 @@ def parse_issue(row: Mapping[str, Cell]) -> Issue:
         reason=text(row.get("close_reason"))[:MAX_REASON],
         closed_at=moment(row.get("closed_at")),
         updated_at=moment(row.get("updated_at")),
+        created_at=moment(row.get("created_at")),
+        description=_kept_description(text(row.get("description"))),
     )
+
+
+def _report(fresh: Mapping[str, object]) -> str:
+    said = fresh.get("description")
+    return text(said[:READ_CHARS]) if isinstance(said, str) and "exit_type:" in said[:READ_CHARS] else ""
+
+
+def _kept_description(written: str) -> str:
+    head = written[:READ_CHARS]
+    return head if "source_issue:" in head or "exit_type:" in head else ""
 
 
 def text(value: Cell) -> str:

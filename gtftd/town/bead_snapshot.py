@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
 from gtftd.errors import NotReady
+from gtftd.town.bead_fields import READ_CHARS
 from gtftd.town.bead_rows import (
     Cell,
     Change,
@@ -24,9 +25,16 @@ HISTORIES = {"events": "issues", "wisp_events": "wisps"}
 """Each history table and the table of the beads it tells of."""
 MAX_VALUE_BYTES = 1_048_576
 """A longer `old_value` or `new_value` is not fetched: the issue itself says what came of it."""
+PAGE = 2000
+"""Most rows without text in one answer."""
 MANY = 200
 """Most rows with text in one answer."""
-_ISSUE = ("id", "title", "issue_type", "status", "assignee", "close_reason", "closed_at", "updated_at")
+_ISSUE = ("id", "title", "issue_type", "status", "assignee", "close_reason", "closed_at", "updated_at", "created_at")
+_TOLD = (
+    "CASE WHEN LOCATE('source_issue:', description) > 0 OR LOCATE('exit_type:', description) > 0 "
+    f"THEN SUBSTR(description, 1, {READ_CHARS}) END AS description"
+)
+"""The descriptions that gt writes for itself; everybody else's stay where they are."""
 LONG = frozenset({"description", "design", "acceptance_criteria", "notes", "text"})
 """Columns that may hold more than anybody reads."""
 TARGETS = ("depends_on_id", "depends_on_issue_id", "depends_on_wisp_id", "depends_on_external")
@@ -58,6 +66,15 @@ class Page:
 
     heads: tuple[Head, ...]
     complete: bool
+
+
+@dataclass(frozen=True)
+class BareClose:
+    """One closing row: `at` is as stored, without a zone."""
+
+    bead: str
+    actor: str
+    at: datetime
 
 
 class Query(Protocol):
@@ -166,12 +183,46 @@ class Snapshot:
         rows = await self._query(f"SELECT id FROM {table} WHERE id > %s ORDER BY id LIMIT {limit}", (after,))
         return [text(row["id"]) for row in rows]
 
+    async def count(self, table: str) -> int:
+        """How many beads `issues` or `wisps` has."""
+        if table not in self._beads:
+            return 0
+        rows = await self._query(f"SELECT COUNT(*) AS n FROM {table}")
+        return int(text(rows[0]["n"]))
+
     async def last_closed(self, table: str, limit: int) -> list[Issue]:
         """Of `issues` or `wisps`, those that were closed last."""
         if table not in self._beads or "closed_at" not in self._columns(table):
             return []
         sql = f"SELECT id, status, closed_at FROM {table} WHERE status = 'closed' ORDER BY closed_at DESC LIMIT {limit}"
         return [parse_issue(row) for row in await self._query(sql)]
+
+    async def closes(self, since: datetime | None, until: datetime | None, most: int) -> list[BareClose]:
+        """Who closed what in this time by the rows' own clock: the oldest `most` rows of each history."""
+        found: list[BareClose] = []
+        for table in self._histories:
+            after: tuple[object, ...] = ()
+            part: list[dict[str, Cell]] = []
+            while len(part) < most:
+                limits = [("created_at >= %s", since), ("created_at <= %s", until)]
+                conditions = ["event_type = 'closed'", *(sql for sql, value in limits if value is not None)]
+                values: list[object] = [value for _, value in limits if value is not None]
+                if after:
+                    conditions.append("created_at >= %s AND (created_at > %s OR id > %s)")
+                    values += after
+                sql = f"SELECT id, issue_id, actor, created_at FROM {table} WHERE {' AND '.join(conditions)}"
+                rows = await self._query(f"{sql} ORDER BY created_at, id LIMIT {PAGE}", values)
+                part += rows
+                if len(rows) < PAGE:
+                    break
+                last = _naive(rows[-1]["created_at"])
+                after = (last, last, _id(rows[-1]["id"]))
+            found += [
+                BareClose(text(row["issue_id"]), text(row["actor"]), at)
+                for row in part
+                if (at := _naive(row["created_at"])) is not None
+            ]
+        return found
 
     async def rows(self, table: str, wanted: Sequence[str], column: str, values: Sequence[object]) -> list[Row]:
         """Those of the wanted columns that `table` has, where `column` is one of `values`; [] without such a table.
@@ -197,7 +248,7 @@ class Snapshot:
         """The beads as they stand; those that were deleted are absent."""
         found: dict[str, Issue] = {}
         for table in self._beads:
-            wanted = ", ".join(name for name in _ISSUE if name in self._columns(table))
+            wanted = self._wanted(table)
             missing = [bead for bead in beads if bead not in found]
             for start in range(0, len(missing), MANY):
                 part = missing[start : start + MANY]
@@ -246,6 +297,12 @@ class Snapshot:
         ]
         sql = f"SELECT {', '.join(plain + long)} FROM {table} WHERE {column} IN ({_marks(values)}){more}"
         return [parse_change(table, row) for row in await self._query(sql, list(values))]
+
+    def _wanted(self, table: str) -> str:
+        columns = self._columns(table)
+        return ", ".join(
+            [*(name for name in _ISSUE if name in columns), *([_TOLD] if "description" in columns else [])]
+        )
 
     def _columns(self, table: str) -> frozenset[str]:
         return self._tables.get(table, frozenset())

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic_core import from_json
 
 from gtftd.errors import Invalid
-from gtftd.schemas.town import BeadAssigned, BeadReleased, GtLogged, SessionEnded, SessionStarted, TownEvent
+from gtftd.schemas.town import (
+    AgentNudged,
+    BeadAssigned,
+    BeadReleased,
+    EscalationSent,
+    GtLogged,
+    SessionEnded,
+    SessionsDied,
+    SessionStarted,
+    TownEvent,
+)
 from gtftd.town.identity import Identity, normal_actor, parse_role
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 _NAME_CHARS = 256
 _REASON_CHARS = 2000
 _PATH_CHARS = 4096
+_MOST_SESSIONS = 200
+_BEAD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}(?:-[A-Za-z0-9_]+){1,6}(?:\.\d+)*")
 _ORDERLY = ("idle-reap:", "self-clean:", "user shutdown", "gt exit:")
 """How reasons begin that gt gives for an end in good order; a crash, a forced kill, a zombie is a death."""
 
@@ -130,7 +143,35 @@ def _session_death(line: FeedLine) -> TownEvent | None:
     return SessionEnded(at=line.at, seen_by="feed", tmux_session=session, reason=told, died=died)
 
 
+def _escalation_sent(line: FeedLine) -> TownEvent | None:
+    """`target` or `source` may name the bead that it is about."""
+    actor = _actor(line)
+    if actor is None:
+        return None
+    named = [name for key in ("bead", "source", "target") if (name := _name(line, key)) and _BEAD.fullmatch(name)]
+    return EscalationSent(at=line.at, seen_by="feed", actor=actor, bead=named[0] if named else None)
+
+
+def _nudge(line: FeedLine) -> TownEvent | None:
+    """`target` is an address, or the bare name of a polecat or crew of `rig`."""
+    target, rig = _name(line, "target"), _name(line, "rig")
+    agent = _agent(target) or _agent(f"{rig}/{target}") or _agent(f"{rig}/polecats/{target}")
+    if target is None or agent is None:
+        return None
+    return AgentNudged(at=line.at, seen_by="feed", actor=agent.actor, by=normal_actor(line.actor[:_NAME_CHARS]))
+
+
+def _mass_death(line: FeedLine) -> TownEvent | None:
+    named = line.payload.get("sessions")
+    sessions = named if isinstance(named, list) else str(named or "").split(",")
+    found = [name.strip() for name in sessions if isinstance(name, str) and 0 < len(name.strip()) <= _NAME_CHARS]
+    return SessionsDied(at=line.at, seen_by="feed", tmux_sessions=tuple(found[:_MOST_SESSIONS])) if found else None
+
+
 _READERS = {
+    "escalation_sent": _escalation_sent,
+    "nudge": _nudge,
+    "mass_death": _mass_death,
     "sling": _sling,
     "hook": _hook,
     "unhook": _unhook,
