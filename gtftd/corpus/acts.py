@@ -24,14 +24,19 @@ _PATCHED = re.compile(r"^\*\*\* (?:Add|Update|Delete) File: (.{1,1024})$", re.MU
 _SHELL_NAMES = frozenset({"sh", "bash", "zsh", "dash"})
 _VIEW_CHARS = 64 * 1024
 _EXIT_CODE = re.compile(
-    r"^(?:Error: )?(?:Exit code:?|Process exited with code|exit status:?|Command exited with code) (-?\d{1,3})\b"
-    r'|"exit_code": ?(-?\d{1,3})\b',
+    r"^(?:Error: )?(?:Exit code:?|Process exited with code|exit status:?|Command (?:failed|exited) with exit code:?)"
+    r' (-?\d{1,3})\b|"exit_code": ?(-?\d{1,3})\b',
     re.MULTILINE,
 )
+_TELLS_EXIT = re.compile(
+    r'\s{0,9}(?:Exit code:? -?\d|Chunk ID|Wall time|Process exited with code|\{ ?"(?:output|exit_code|metadata)")'
+)
+"""How the answers of a harness begin that says the exit code also of what did not fail."""
 _BLOCKED = re.compile(
     r"\s{0,9}(?:Error: ?)?(?:"
     r"(?:PreToolUse:\S{1,64} (?:hook error|hook stopped|operation blocked)|Hook PreToolUse\S{0,64} denied)|"
     r"\S{1,64} operation blocked by hook|(?:Operation )?blocked by (?:a |the )?(?:PreToolUse )?hook|"
+    r"[^\n]{0,80}\n?[^\n]{0,80}(?:PR WORKFLOW|DANGEROUS COMMAND) BLOCKED|"
     r"Permission to use \S{1,64} (?:with command .{0,999} )?has been denied|"
     r"Claude requested permissions to )",
     re.IGNORECASE | re.DOTALL,
@@ -70,8 +75,11 @@ class Act:
     @cached_property
     def exit_code(self) -> int | None:
         """What the harness says of the command's exit, at the beginning or the end of the answer."""
-        ends = self.output[:400] + "\n" + self.output[-400:]
-        found = _EXIT_CODE.search(ends) if self.runs else None
+        if not self.runs or self.answer is None:
+            return None
+        if not self.answer.is_error and _TELLS_EXIT.match(self.output) is None:
+            return None  # what a program prints about exit codes is its own affair
+        found = _EXIT_CODE.search(self.output[:400] + "\n" + self.output[-400:])
         return int(found[1] or found[2]) if found else None
 
     @property
@@ -86,7 +94,10 @@ class Act:
 
     @property
     def timed_out(self) -> bool:
-        return self.answer is not None and _TIMED_OUT.search(self.output[:400] + "\n" + self.output[-400:]) is not None
+        if self.answer is None or not self.runs:
+            return False
+        ends = self.output[:400] if not self.answer.is_error else self.output[:400] + "\n" + self.output[-400:]
+        return _TIMED_OUT.search(ends) is not None
 
 
 @dataclass(frozen=True)
@@ -114,18 +125,32 @@ class Verb:
 _TOWN_VALUED = VALUED | {
     "-t", "--type", "-l", "--labels", "--label", "--add-label", "--parent", "--deps", "--prefix", "--agent", "--args",
     "--stdin-file", "--to", "--cc", "--mode", "--crew", "--merge", "--target", "--source", "--key", "--limit", "-n",
-    "--acceptance", "--depends-on", "--blocked-by", "--blocks", "--body-file", "--set-status", "--summary", "--var", "--estimate", "-e", "--due", "--defer",
+    "--acceptance", "--depends-on", "--blocked-by", "--blocks", "--body-file",
+    "--set-status", "--summary", "--var", "--estimate", "-e", "--due", "--defer",
 }  # fmt: skip
 _GIT_VALUED = frozenset({
-    "-C", "-c", "--git-dir", "--work-tree", "-m", "--message", "-F", "--file", "--author", "--date", "-b", "-B", "-o",
+    "-C", "-c", "--git-dir", "--work-tree", "-m", "-am", "-sm", "-qm", "-asm", "-nm", "-anm",
+    "--message", "-F", "--file", "--author", "--date", "-b", "-B", "-o",
     "--push-option", "-s", "--strategy", "-X", "--onto", "--source", "--repo", "--fixup", "--squash", "--create",
     "--reuse-message", "--reedit-message",
 })  # fmt: skip
 _GIT_OWN = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
 
 
+class ReadSpan(tuple[RawMessage, ...]):
+    """The messages of a span whose tool calls are read once, however many functions ask for them."""
+
+    @cached_property
+    def acts(self) -> tuple[Act, ...]:
+        return _acts_of(self)
+
+
 def acts_of(messages: Sequence[RawMessage]) -> tuple[Act, ...]:
-    """All tool calls of the span, in order, each with its answer."""
+    """All tool calls of the span, in order, each with its answer. Cheap when asked again of a `ReadSpan`."""
+    return messages.acts if isinstance(messages, ReadSpan) else _acts_of(messages)
+
+
+def _acts_of(messages: Sequence[RawMessage]) -> tuple[Act, ...]:
     answers: dict[str, int] = {}
     for place, message in enumerate(messages):
         if message.role == "tool" and message.tool_call_id:

@@ -18,7 +18,7 @@ from gtftd.corpus.rulebook import RULES, Rule, Severity, Worker
 from gtftd.corpus.runners import TestRun, runner_of, test_runs
 from gtftd.corpus.shell import Run
 from gtftd.corpus.shell_rules import Broken, of_gh, of_git, of_paths, of_program, written_by
-from gtftd.corpus.town_rules import is_mail, of_verb
+from gtftd.corpus.town_rules import is_mail, of_verb, wrong_directions
 from gtftd.corpus.turn_rules import History, health_checked, of_call, of_commits, of_root_close, of_text
 from gtftd.town.conversation import RawMessage
 
@@ -44,6 +44,8 @@ def violations(messages: Sequence[RawMessage], worker: Worker) -> tuple[Violatio
     found: dict[Violation, None] = {}
     for act, (rule, severity) in _of_acts(messages, acts, worker):
         _note(found, worker, rule, act.message, act.call.id, severity)
+    for act in wrong_directions(acts).values():
+        _note(found, worker, "dependency-direction", act.message, act.call.id, None)
     for act, severity in of_root_close(acts, worker):
         _note(found, worker, "bd-close-own-root", act.message, act.call.id, severity)
     for message, rule in of_text(messages, acts, worker):

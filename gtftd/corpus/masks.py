@@ -22,7 +22,9 @@ _ASKING = frozenset({
     "ls", "stat", "find", "fd", "false", "kill", "pidof",
 })  # fmt: skip
 """Programs that answer no with an exit code; the question was no mistake."""
-_GIT_ASKING = frozenset({"diff", "grep", "merge-base", "show-ref", "rev-parse", "check-ignore", "ls-files", "ls-remote"})
+_GIT_ASKING = frozenset(
+    {"diff", "grep", "merge-base", "show-ref", "rev-parse", "check-ignore", "ls-files", "ls-remote"}
+)
 _NO = (1, 2)
 _INJECTED = re.compile(
     r"<(?:system-reminder|user-prompt-submit-hook|session-start-hook|command-name|local-command-stdout|"

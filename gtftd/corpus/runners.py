@@ -24,10 +24,27 @@ class TestRun:
 _PACKAGE_RUNNERS = frozenset({"npx", "bunx", "pnpx", "uvx", "pipx"})
 _RUN_WITH = frozenset({"uv", "poetry", "pdm", "hatch", "rye", "pipenv", "bundle", "rtk", "mise", "direnv", "conda"})
 _PYTHONS = re.compile(r"python(?:\d(?:\.\d+)?)?")
-_TEST_TARGET = re.compile(r"(?:unit|integration|e2e|all|quick|run|ci)?[-_:]?(?:test|tests|check|checks|spec)(?:[-_:].*)?")
+_TEST_TARGET = re.compile(
+    r"(?:unit|integration|e2e|all|quick|run|ci)?[-_:]?(?:test|tests|check|checks|spec)(?:[-_:].*)?"
+)
 _TEST_SCRIPT = re.compile(r"(?:run[-_]?)?(?:unit[-_]?|integration[-_]?|e2e[-_]?)?tests?(?:\.sh|\.py|\.js)?")
-_DIRECT = frozenset({"pytest", "py.test", "jest", "vitest", "mocha", "tox", "nox", "rspec", "phpunit", "ctest", "ava"})
-_MAKERS = frozenset({"make", "gmake", "just", "task", "ninja", "rake", "meson", "bazel", "bazelisk", "mix", "swift", "deno"})
+_DIRECT = frozenset({
+    "pytest", "py.test", "jest", "vitest", "mocha", "tox", "nox", "rspec", "phpunit", "ctest", "ava",
+})  # fmt: skip
+_BY_NAME = {
+    "pytest": "pytest", "py.test": "pytest", "gotestsum": "go", "jest": "js", "vitest": "js", "mocha": "js",
+    "ava": "js",     "tox": "tox", "nox": "tox", "rspec": "rspec", "phpunit": "phpunit", "ctest": "ctest",
+}  # fmt: skip
+_BY_FIRST_WORD: Mapping[str, tuple[str, frozenset[str]]] = {
+    "cargo": ("cargo", frozenset({"test", "nextest", "t"})), "dotnet": ("dotnet", frozenset({"test"})),
+    "go": ("go", frozenset({"test"})), "bd": ("preflight", frozenset({"preflight"})),
+    "gt": ("preflight", frozenset({"preflight"})), "mix": ("make", frozenset({"test"})),
+}  # fmt: skip
+_MAKERS = frozenset({
+    "make", "gmake", "just", "task", "ninja", "rake", "meson", "bazel", "bazelisk", "swift", "deno",
+})  # fmt: skip
+_SCRIPTED = frozenset({"npm", "pnpm", "yarn", "bun"})
+_MAVEN_GOALS = frozenset({"test", "verify", "install", "package"})
 _CHECKERS = frozenset({
     "ruff", "mypy", "pyright", "flake8", "pylint", "black", "eslint", "tsc", "prettier", "golangci-lint", "staticcheck",
     "gofmt", "shellcheck", "markdownlint", "bandit", "gcc", "g++", "clang", "cc", "javac", "rustc", "actionlint",
@@ -37,40 +54,48 @@ _CHECK_TARGET = re.compile(r"(?:lint|build|vet|check|typecheck|type-check|fmt|fo
 
 _FAILED: Mapping[str, re.Pattern[str]] = {
     "pytest": re.compile(
-        r"^=*[ \t]*(?:[^\n]{0,200}, )?[1-9]\d* (?:failed|errors?)\b[^\n]{0,200}|^(?:FAILED|ERROR) \S{1,400}(?: - |$)|"
+        r"^={0,120}[ \t]{0,9}(?:[^\n]{0,200}, )?[1-9]\d* (?:failed|errors?)\b|"
+        r"^(?:FAILED|ERROR) \S{1,300}?(?:\.py|::)|"
         r"^FAILED \((?:failures|errors)=",
         re.MULTILINE,
     ),
     "go": re.compile(r"^(?:--- FAIL: |FAIL\b|panic: )", re.MULTILINE),
     "cargo": re.compile(r"^test result: FAILED|^error(?:\[E\d+\])?: ", re.MULTILINE),
     "js": re.compile(
-        r"^[ \t]*(?:Tests|Test Files|Test Suites):?[ \t]{1,20}(?:[^\n]{0,80}[ \t|,])?[1-9]\d* failed|"
-        r"^[ \t]*[1-9]\d* (?:failing|fail)$|^(?:# |ℹ )fail [1-9]|^ok \| \d+ passed[^\n]{0,40} \| [1-9]\d* failed|^FAILED \| ",
+        r"^[ \t]{0,40}(?:Tests|Test Files|Test Suites):?[ \t]{1,20}(?:[^\n]{0,80}[ \t|,])?[1-9]\d* failed|"
+        r"^[ \t]{0,40}[1-9]\d* (?:failing|fail)$|^(?:# |\u2139 )fail [1-9]|"
+        r"^ok \| \d+ passed[^\n]{0,40} \| [1-9]\d* failed|^FAILED \| ",
         re.MULTILINE,
     ),
-    "jvm": re.compile(r"BUILD FAILURE|^BUILD FAILED|Tests run: \d+, Failures: [1-9]|Tests run: \d+, Failures: \d+, Errors: [1-9]", re.M),
+    "jvm": re.compile(r"BUILD FAILURE|^BUILD FAILED|Tests run: \d+, Failures: (?:[1-9]|\d+, Errors: [1-9])", re.M),
     "ctest": re.compile(r"tests passed, [1-9]\d* tests failed out of|^The following tests FAILED:", re.MULTILINE),
     "rspec": re.compile(r"^\d+ examples?, [1-9]\d* failures?", re.MULTILINE),
     "phpunit": re.compile(r"^(?:FAILURES|ERRORS)!$", re.MULTILINE),
-    "dotnet": re.compile(r"^[ \t]*Failed![ \t]", re.MULTILINE),
-    "tox": re.compile(r"^[ \t]*(?:ERROR:[ \t]+)?\S{1,60}: (?:commands failed|FAIL\b)|^nox > Session \S{1,80} failed", re.MULTILINE),
+    "dotnet": re.compile(r"^[ \t]{0,40}Failed![ \t]", re.MULTILINE),
+    "tox": re.compile(
+        r"^[ \t]{0,40}(?:ERROR:[ \t]{1,9})?\S{1,60}: (?:commands failed|FAIL\b)|^nox > Session \S{1,80} failed",
+        re.MULTILINE,
+    ),
     "make": re.compile(r"^(?:g?make)(?:\[\d+\])?: \*\*\* |^error: Recipe `[^\n`]{1,80}` failed", re.MULTILINE),
 }  # fmt: skip
 _PASSED: Mapping[str, re.Pattern[str]] = {
-    "pytest": re.compile(r"^=*[ \t]*(?:[^\n]{0,200}, )?[1-9]\d* passed\b[^\n]{0,200}|^OK(?: \([^\n]{0,80}\))?$", re.MULTILINE),
+    "pytest": re.compile(
+        r"^={0,120}[ \t]{0,9}(?:[^\n]{0,200}, )?[1-9]\d* passed\b|^OK(?: \([^\n]{0,80}\))?$", re.MULTILINE
+    ),
     "go": re.compile(r"^(?:ok[ \t]+\S+[ \t]|PASS$)", re.MULTILINE),
     "cargo": re.compile(r"^test result: ok\. [1-9]", re.MULTILINE),
     "js": re.compile(
-        r"^[ \t]*Tests:?[ \t]{1,20}(?:[^\n]{0,80}[ \t|,])?[1-9]\d* passed|^[ \t]*[1-9]\d* (?:passing\b|pass$)|"
-        r"^(?:# |ℹ )pass [1-9]|^ok \| [1-9]\d* passed",
+        r"^[ \t]{0,40}Tests:?[ \t]{1,20}(?:[^\n]{0,80}[ \t|,])?[1-9]\d* passed|"
+        r"^[ \t]{0,40}[1-9]\d* (?:passing\b|pass$)|"
+        r"^(?:# |\u2139 )pass [1-9]|^ok \| [1-9]\d* passed",
         re.MULTILINE,
     ),
     "jvm": re.compile(r"BUILD SUCCESS", re.MULTILINE),
     "ctest": re.compile(r"^100% tests passed", re.MULTILINE),
     "rspec": re.compile(r"^[1-9]\d* examples?, 0 failures", re.MULTILINE),
     "phpunit": re.compile(r"^OK \(\d+ tests?", re.MULTILINE),
-    "dotnet": re.compile(r"^[ \t]*Passed![ \t]", re.MULTILINE),
-    "tox": re.compile(r"^[ \t]*congratulations :\)|^nox > Session \S{1,80} was successful", re.MULTILINE),
+    "dotnet": re.compile(r"^[ \t]{0,40}Passed![ \t]", re.MULTILINE),
+    "tox": re.compile(r"^[ \t]{0,40}congratulations :\)|^nox > Session \S{1,80} was successful", re.MULTILINE),
     "make": re.compile(r"(?!)"),
 }  # fmt: skip
 _NOT_RUN = re.compile(
@@ -89,37 +114,29 @@ def runner_of(run: Run) -> str | None:
     plain = [word for word in arguments if not word.startswith("-")]
     if name in _PACKAGE_RUNNERS or name in _RUN_WITH:
         return _runner_inside(name, arguments)
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    if name in _BY_FIRST_WORD:
+        runner, words = _BY_FIRST_WORD[name]
+        return runner if plain and plain[0] in words else None
     if _PYTHONS.fullmatch(name):
         return _runner_of_python(arguments)
-    first = plain[0] if plain else ""
-    match name:
-        case "pytest" | "py.test":
-            return "pytest"
-        case "go" | "gotestsum":
-            return "go" if name == "gotestsum" or (first in ("test", "tool") and "test" in plain) else None
-        case "cargo":
-            return "cargo" if first in ("test", "nextest", "t") else None
-        case "npm" | "pnpm" | "yarn" | "bun":
-            return _runner_of_scripts(plain)
-        case "jest" | "vitest" | "mocha" | "ava":
-            return "js"
+    if name in _SCRIPTED:
+        return _runner_of_scripts(plain)
+    if name in _MAKERS:
+        return "make" if any(_TEST_TARGET.fullmatch(word) for word in plain) else None
+    return _rarer_runner(run, plain)
+
+
+def _rarer_runner(run: Run, plain: list[str]) -> str | None:
+    match run.name:
         case "node":
-            return "js" if "--test" in arguments else None
+            return "js" if "--test" in run.arguments else None
         case "mvn" | "mvnw":
-            return "jvm" if {"test", "verify", "install", "package"} & set(plain) else None
+            return "jvm" if not _MAVEN_GOALS.isdisjoint(plain) else None
         case "gradle" | "gradlew":
             return "jvm" if any(_TEST_TARGET.fullmatch(word.rpartition(":")[2]) for word in plain) else None
-        case "tox" | "nox":
-            return "tox"
-        case "rspec" | "phpunit" | "ctest":
-            return name
-        case "dotnet":
-            return "dotnet" if first == "test" else None
-        case "bd" | "gt":
-            return "preflight" if first == "preflight" else None
-        case _ if name in _MAKERS:
-            return "make" if any(_TEST_TARGET.fullmatch(word) for word in plain) else None
-        case _:
+        case name:
             return "script" if _TEST_SCRIPT.fullmatch(name) and name not in ("test", "tests") else None
 
 

@@ -26,7 +26,8 @@ _WRAPPERS: Mapping[str, frozenset[str]] = {
     "nohup": frozenset(), "command": frozenset(), "builtin": frozenset(), "setsid": frozenset(),
     "exec": frozenset({"-a"}), "stdbuf": frozenset(), "nice": frozenset({"-n"}), "ionice": frozenset({"-c", "-n"}),
     "sudo": frozenset({"-u", "-g", "-p", "-C", "-h", "-r", "-t", "-U"}), "doas": frozenset({"-u", "-C"}),
-    "env": frozenset({"-u", "-C", "--unset", "--chdir"}), "timeout": frozenset({"-s", "-k", "--signal", "--kill-after"}),
+    "env": frozenset({"-u", "-C", "--unset", "--chdir"}),
+    "timeout": frozenset({"-s", "-k", "--signal", "--kill-after"}),
     "xargs": frozenset({"-I", "-n", "-P", "-L", "-d", "-s", "-a", "-E"}),
 }  # fmt: skip
 """Programs that run the program in their arguments, and the flags of theirs that take a value."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gtftd.corpus.acts import Verb, verb_of
 from gtftd.corpus.ground import Ground
@@ -16,7 +16,10 @@ Broken = tuple[str, Severity | None]
 MAIN_BRANCHES = frozenset({"main", "master"})
 _SYSTEM_INSTALLERS = frozenset({"apt", "apt-get", "dnf", "yum", "pacman", "brew", "gem", "zypper", "apk"})
 _PUSH_VALUED = frozenset({"-o", "--push-option", "--repo", "--receive-pack", "--exec"})
-_SQL_CLIENTS = frozenset({"dolt", "mysql", "mariadb", "psql", "sqlite3", "bd", "gt"})
+_SQL_CLIENTS: Mapping[str, tuple[str, ...]] = {
+    "dolt": ("sql",), "bd": ("sql",), "gt": ("dolt", "sql"), "mysql": (), "mariadb": (), "psql": (), "sqlite3": (),
+}  # fmt: skip
+"""Programs that run SQL from their arguments, and the words that make them do so."""
 _DROPS = re.compile(r"\s*(?:drop\s+(?:database|schema|table)|truncate\s+(?:table\s+)?\w)", re.IGNORECASE)
 _STATEMENTS = 1000
 _ALLOWED_BRANCH = re.compile(r"polecat/|temp-resolve$")
@@ -40,9 +43,7 @@ def of_program(run: Run, ground: Ground, worker: Worker) -> Iterator[Broken]:
         yield "system-packages", None
     if run.name == "rm" and _removes_too_much(run, ground):
         yield "rm-rf-root", None
-    if run.name in _SQL_CLIENTS and any(
-        _DROPS.match(part) for word in run.arguments for part in word[:65536].split(";")[:_STATEMENTS]
-    ):
+    if _drops(run):
         yield "drops-database", None
     if run.name == "tmux" and "send-keys" in run.arguments[:8]:
         yield "tmux-send-keys", None
@@ -100,7 +101,7 @@ def of_git(verb: Verb, run: Run, worker: Worker, branch: str | None) -> Iterator
             yield "commit-message-form", None
         case "merge" if any(re.match(r"(?:origin/)?integration/", word) for word in verb.words[1:]):
             yield "raw-integration-land", None
-        case "branch" if _lists_polecats(verb):
+        case "branch" if lists_remotes(verb) and any("polecat" in word for word in verb.words[1:]):
             yield "branch-grep-queue", None
         case _:
             pass
@@ -177,7 +178,7 @@ def _discards(verb: Verb, run: Run) -> bool:
 
 
 def _is_misworded(verb: Verb, worker: Worker) -> bool:
-    message = verb.value("-m", "--message", "-am")
+    message = verb.value("-m", "--message", "-am", "-sm", "-qm", "-asm", "-nm", "-anm")
     if message is None or verb.has("--amend", "--fixup", "--squash") or "$" in message:
         return False
     first = message.strip().partition("\n")[0]
@@ -185,8 +186,16 @@ def _is_misworded(verb: Verb, worker: Worker) -> bool:
     return typed is None or (worker.bead is not None and worker.bead not in message[:4096])
 
 
-def _lists_polecats(verb: Verb) -> bool:
-    return verb.has("-r", "-a", "--remotes", "--all") and any("polecat" in word for word in verb.words[1:])
+def lists_remotes(verb: Verb) -> bool:
+    """`git branch` with the branches of the remotes."""
+    return verb.program == "git" and verb.head == "branch" and verb.has("-r", "-a", "--remotes", "--all")
+
+
+def _drops(run: Run) -> bool:
+    begin = _SQL_CLIENTS.get(run.name)
+    if begin is None or run.arguments[: len(begin)] != begin:
+        return False
+    return any(_DROPS.match(part) for word in run.arguments for part in word.split(";")[:_STATEMENTS])
 
 
 def _installs(run: Run) -> bool:

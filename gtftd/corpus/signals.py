@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gtftd.corpus.acts import Act, Verb, acts_of, seen, verb_of
+from gtftd.corpus.acts import Act, Verb, acts_of, verb_of
 from gtftd.corpus.runners import TestRun, test_runs
 from gtftd.corpus.shell import Run
 from gtftd.corpus.shell_rules import MAIN_BRANCHES, checked_out, pushed_to
-from gtftd.corpus.town_rules import child_first, depends
+from gtftd.corpus.town_rules import wrong_directions
 from gtftd.town.conversation import RawMessage
 
 __all__ = ["Signals", "TestRun", "read_signals"]
@@ -21,25 +21,26 @@ __all__ = ["Signals", "TestRun", "read_signals"]
 _COMMITTED = re.compile(r"^\[[^\]\n]{1,240} ([0-9a-f]{7,40})\] ", re.MULTILINE)
 _NOT_PUSHED = re.compile(r"^(?: ! \[(?:remote )?rejected\]|error: failed to push|fatal: )", re.MULTILINE)
 _OUT_OF_MEMORY = re.compile(
-    r"JavaScript heap out of memory|^MemoryError\b|^Killed$|\bOut of memory: Killed process|\bOOMKilled\b|"
-    r"^(?:fatal error: )?(?:runtime: out of memory|out of memory)|signal: killed|\(signal: 9, SIGKILL|"
-    r"std::bad_alloc|: Cannot allocate memory$|java\.lang\.OutOfMemoryError|Killed +(?:\S+ +)?\S",
+    r"JavaScript heap out of memory|^MemoryError\b|^Killed$|\bOOMKilled\b|"
+    r"^(?:fatal error: )?(?:runtime: out of memory|out of memory)\b|signal: killed$|\(signal: 9, SIGKILL|"
+    r"what\(\):  std::bad_alloc|: Cannot allocate memory$|java\.lang\.OutOfMemoryError|\b\d{1,8} Killed {1,40}\S",
     re.MULTILINE,
 )
+_LOOKING = frozenset({
+    "cat", "grep", "rg", "head", "tail", "less", "sed", "awk", "journalctl", "dmesg", "git", "bd", "gt", "gh", "echo",
+    "find", "ls", "wc", "cd", "printf", "jq",
+})  # fmt: skip
+"""Programs that print what others wrote."""
 _OOM_EXIT = 137
 _REFUSED_BRANCH = re.compile(
     r"(?:cannot|can't|refus\w+ to|must not) (?:submit|run|be run|complete)\b.{0,80}\b(?:main|master|default branch)\b|"
     r"\bon (?:the )?default branch\b|cannot submit \S{1,80} branch to (?:the )?merge queue",
     re.IGNORECASE,
 )
-_CYCLE = re.compile(
-    r"\b(?:would create|creates|introduces?|forms?) a (?:dependency )?cycle\b|\bcycle detected\b|\bcircular dependenc|"
-    r"\bis already a child of\b|\bwould create a deadlock\b|\bcannot depend on (?:itself|its)\b",
-    re.IGNORECASE,
-)
 _INTERRUPTED = re.compile(r"\s*\[Request interrupted by user")
 _NUDGE = re.compile(
     r"\s*(?:<system-reminder>\s*)?(?:\[from [^\]\n]{1,120}\]|QUEUED NUDGE|\[QUEUED NUDGE|.{0,40}\bqueued nudge|"
+    r"\[URGENT from |E-stop cleared|"
     r"\[(?:nudge|daemon|GAS TOWN|witness|deacon|mayor|refinery)\]|HEALTH_CHECK\b|Escalation \[)",
     re.IGNORECASE,
 )
@@ -49,7 +50,7 @@ _CORRECTION = re.compile(
     r"please (?:stop|undo|revert|don't)|why did you|instead[, ]|actually[, ]|I said\b|I told you)",
     re.IGNORECASE,
 )
-_ESTOP = re.compile(r"\bE-?STOP(?:PED)?\b(?!\w)")
+_ESTOP = re.compile(r"\bE-stop cleared\. Work may resume|\bE-STOP ACTIVE\b|⛔ EMERGENCY STOP", re.IGNORECASE)
 _HOOK_VARIABLES = {"HUSKY": "0", "BD_NO_HOOKS": "1", "HUSKY_SKIP_HOOKS": "1", "GIT_SKIP_HOOKS": "1", "LEFTHOOK": "0"}
 _NO_HOOKS_PATH = re.compile(r"core\.hooksPath=(?:/dev/null|)$", re.IGNORECASE)
 _FEW = 2
@@ -91,11 +92,7 @@ def read_signals(messages: Sequence[RawMessage]) -> Signals:
         tests=test_runs(acts),
         failed_calls=_all_failed(acts),
         said=_said(runs),
-        escalated=any(
-            verb is not None and verb.program == "gt" and verb.head == "escalate" and len(verb.words) > 1
-            and verb.words[1] not in ("list", "ack", "close", "stale", "show")
-            for _, _, verb in runs
-        ),
+        escalated=any(verb is not None and _escalates(verb) for _, _, verb in runs),
         interrupted=_interrupted(messages, acts),
         nudged=_nudged(messages),
         blocked=_places(act for act in acts if act.blocked),
@@ -104,11 +101,11 @@ def read_signals(messages: Sequence[RawMessage]) -> Signals:
         timeouts=_places(act for act in acts if act.timed_out),
         timed_out=_ends_in_timeouts(acts),
         wrong_branch=_wrong_branch(runs),
-        dependency_direction=_wrong_directions(runs),
+        dependency_direction=tuple(sorted(wrong_directions(acts))),
         commits=_commits(runs),
         pushed=any(_has_pushed(act, verb) for act, _, verb in runs),
-        estopped=any(message.role in ("user", "system") and _ESTOP.search(message.content[:2000]) for message in messages),
-    )  # fmt: skip
+        estopped=any(message.role != "assistant" and _ESTOP.search(message.content[:2000]) for message in messages),
+    )
 
 
 def _places(acts: Iterator[Act]) -> tuple[int, ...]:
@@ -135,12 +132,20 @@ def _said(runs: Sequence[tuple[Act, Run, Verb | None]]) -> str | None:
     return said
 
 
+def _escalates(verb: Verb) -> bool:
+    if verb.program != "gt" or verb.head != "escalate" or len(verb.words) < 2:
+        return False
+    return verb.words[1] not in ("list", "ack", "close", "stale", "show")
+
+
 def _interrupted(messages: Sequence[RawMessage], acts: Sequence[Act]) -> tuple[int, ...]:
     places = {act.message for act in acts if act.rejected}
     last = None
     for place, message in enumerate(messages):
         if message.role == "assistant":
             last = place
+        elif message.role == "tool" and not message.is_error:
+            last = None  # its step was over: what was cut short after it is not here
         elif message.role == "user" and last is not None and _INTERRUPTED.match(message.content[:200]):
             places.add(last)
     return tuple(sorted(places))
@@ -181,13 +186,11 @@ def _skips_hooks(run: Run, verb: Verb | None) -> bool:
 
 
 def _ran_out_of_memory(act: Act) -> bool:
-    """A command of the shell died for want of memory; a file that says so has not."""
-    if not act.runs or act.answer is None or not (act.failed or "Killed" in act.output or "heap" in act.output):
-        return False
+    """A command of the shell died for want of memory; a file or a log that speaks of it has not."""
     if act.exit_code == _OOM_EXIT:
         return True
-    reads = {"cat", "grep", "rg", "head", "tail", "less", "sed", "awk", "journalctl", "dmesg", "git", "bd", "gt", "gh", "echo"}
-    return any(run.name not in reads for run in act.runs) and act.failed and _OUT_OF_MEMORY.search(act.output) is not None
+    works = any(run.name not in _LOOKING for run in act.runs)
+    return works and act.failed and _OUT_OF_MEMORY.search(act.output) is not None
 
 
 def _ends_in_timeouts(acts: Sequence[Act]) -> bool:
@@ -229,30 +232,15 @@ def _committed_to_main(act: Act) -> bool:
     return any(found.group().split()[0].strip("[") in MAIN_BRANCHES for found in _COMMITTED.finditer(act.output))
 
 
-def _wrong_directions(runs: Sequence[tuple[Act, Run, Verb | None]]) -> tuple[int, ...]:
-    """A dependency that made a cycle, that a child has on its parent, or that was turned around later."""
-    found: dict[int, None] = {}
-    added: dict[tuple[str, str], int] = {}
-    for act, _, verb in runs:
-        pair = depends(verb) if verb is not None else None
-        if verb is None or pair is None:
-            continue
-        if child_first(verb) or (act.failed and _CYCLE.search(act.output)):
-            found[act.message] = None
-        elif pair[::-1] in added:
-            found[added[pair[::-1]]] = None
-        if not act.failed:
-            added.setdefault(pair, act.message)
-    return tuple(sorted(found))
-
-
 def _commits(runs: Sequence[tuple[Act, Run, Verb | None]]) -> tuple[str, ...]:
     makers = {"commit", "cherry-pick", "revert"}
-    texts = {id(act): act for act, _, verb in runs if verb is not None and verb.program == "git" and verb.head in makers}
+    texts = {
+        id(act): act for act, _, verb in runs if verb is not None and verb.program == "git" and verb.head in makers
+    }
     return tuple(dict.fromkeys(sha for act in texts.values() for sha in _COMMITTED.findall(act.output)))
 
 
 def _has_pushed(act: Act, verb: Verb | None) -> bool:
     if verb is None or verb.program != "git" or verb.head != "push" or act.answer is None or act.failed:
         return False
-    return _NOT_PUSHED.search(seen(act.output)) is None
+    return _NOT_PUSHED.search(act.output) is None

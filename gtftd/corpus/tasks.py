@@ -36,8 +36,16 @@ _GIT_WORK = frozenset({
     "restore", "fetch", "tag", "revert", "worktree", "clean", "am", "rm", "mv",
 })  # fmt: skip
 _GIT_LOOK = frozenset({"diff", "show", "blame", "log"})
-_PLAN_FILE = re.compile(r"(?:^|/)(?:[^/]*[-_.])?(?:spec|plan|design|prd|roadmap|rfc|proposal|adr)s?(?:[-_.][^/]*)?\.(?:md|txt)$|/(?:plans|specs|designs)/[^/]*\.md$", re.I)  # fmt: skip
-_REVIEW = re.compile(r"\b(?:code[- ]review|review(?:ing)?\b.{0,40}\b(?:pr|pull request|diff|branch|code|change|#\d+)|pr review|audit)\b|^\s*review\b", re.I)  # fmt: skip
+_PLAN_FILE = re.compile(
+    r"(?:^|/)(?:[^/]*[-_.])?(?:spec|plan|design|prd|roadmap|rfc|proposal|adr)s?(?:[-_.][^/]*)?\.(?:md|txt)$|"
+    r"/(?:plans|specs|designs)/[^/]*\.md$",
+    re.IGNORECASE,
+)
+_REVIEW = re.compile(
+    r"\b(?:code[- ]review|review(?:ing)?\b.{0,40}\b(?:pr|pull request|diff|branch|code|change)|pr review|audit)\b|"
+    r"^\s*review\b",
+    re.IGNORECASE,
+)
 _PLANNING = re.compile(r"\b(?:plan|planning|design|spec|specification|prd|roadmap|architecture|proposal|rfc)\b", re.I)
 _TRIAGE = re.compile(r"\b(?:triage|backlog|groom(?:ing)?|prioriti[sz]e|clean ?up (?:of )?(?:beads|issues))\b", re.I)
 _WEIGHTS = {"implementation": 3, "bead-creation": 3, "planning": 4, "code-review": 2, "coordination": 2}

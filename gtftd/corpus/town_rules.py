@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from gtftd.corpus.acts import Verb
+from gtftd.corpus.acts import Act, Verb, verb_of
 from gtftd.corpus.commands import BEAD_ID, closings_of
 from gtftd.corpus.rulebook import Worker
 from gtftd.corpus.shell import Run
@@ -14,6 +14,11 @@ from gtftd.corpus.shell_rules import Broken
 _NO_STATUS = frozenset({"done", "complete", "completed", "finished", "resolved"})
 _NO_COMMAND = (("bd", "complete"), ("gt", "issue", "create"), ("gt", "polecat", "spawn"), ("gt", "polecat", "kill"))
 _ROLES = frozenset({"witness", "refinery", "mayor", "deacon", "overseer"})
+_CYCLE = re.compile(
+    r"\b(?:would create|creates|introduces?|forms?) a (?:dependency )?cycle\b|\bcycle detected\b|\bcircular dependenc|"
+    r"\bis already a child of\b|\bwould create a deadlock\b|\bcannot depend on (?:itself|its)\b",
+    re.IGNORECASE,
+)
 _DONE = re.compile(r"\b(?:done|complete|completed|finished|completion)\b", re.IGNORECASE)
 _TROUBLE = re.compile(r"\b(?:help|blocked|escalat\w*|question|stuck|failed|conflict|not done|can't|cannot)\b", re.I)
 
@@ -37,8 +42,8 @@ def of_verb(verb: Verb, run: Run, worker: Worker) -> Iterator[Broken]:
         yield from _of_mail(verb)
     elif words[:2] == ("gt", "nudge") and verb.words[1:] and _is_polecat(verb.words[1]):
         yield "messages-polecat", None
-    if child_first(verb):
-        yield "dependency-direction", None
+    if words[:2] == ("bd", "init") and verb.has("--force", "-f"):
+        yield "wipes-beads", None
 
 
 def closes(run: Run, bead: str | None) -> bool:
@@ -70,14 +75,32 @@ def depends(verb: Verb) -> tuple[str, str] | None:
         return beads[0], beads[1]
     if verb.words[1:2] == ("add",) and len(beads) == 1 and (on := verb.value("--depends-on", "--blocked-by")):
         return beads[0], on
+    if verb.words[1:2] != ("add",) and len(beads) == 1 and (blocked := verb.value("--blocks", "-b")):
+        return blocked, beads[0]
     return None
 
 
-def child_first(verb: Verb) -> bool:
+def wrong_directions(acts: Sequence[Act]) -> dict[int, Act]:
+    """Dependencies the wrong way round, by message: one that made a cycle, or that was turned around later."""
+    found: dict[int, Act] = {}
+    added: dict[tuple[str, str], Act] = {}
+    for act in acts:
+        for verb in map(verb_of, act.runs):
+            pair = depends(verb) if verb is not None else None
+            if verb is None or pair is None:
+                continue
+            cycle = _CYCLE.search(act.output) and (act.failed or all(bead in act.output for bead in pair))
+            if cycle or _child_first(verb, pair):
+                found[act.message] = act
+            elif first := added.get(pair[::-1]):
+                found[first.message] = first
+            if not act.failed:
+                added.setdefault(pair, act)
+    return found
+
+
+def _child_first(verb: Verb, pair: tuple[str, str]) -> bool:
     """A child that needs its own parent waits for itself; a parent is no child of its child."""
-    pair = depends(verb)
-    if pair is None:
-        return False
     kind = verb.value("--type", "-t") or "blocks"
     first, second = pair
     if kind == "parent-child":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gtftd.corpus.acts import Act, Verb, verb_of
 from gtftd.corpus.rulebook import AUTONOMOUS, Severity, Worker
 from gtftd.corpus.runners import TestRun
 from gtftd.corpus.shell import Run
-from gtftd.corpus.shell_rules import MAIN_BRANCHES, Broken, checked_out, pushed_to
-from gtftd.corpus.town_rules import closes, depends, is_mail, says_no_changes
+from gtftd.corpus.shell_rules import MAIN_BRANCHES, Broken, checked_out, lists_remotes, pushed_to
+from gtftd.corpus.town_rules import closes, is_mail, says_no_changes
 from gtftd.town.conversation import RawMessage
 
 _TASK_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "TaskGet", "todowrite", "update_plan"})
@@ -23,7 +23,7 @@ _ASKS = re.compile(
     r"how would you like|which (?:option|approach) (?:would|do) you)",
     re.IGNORECASE,
 )
-_OFFERS_PUSH = re.compile(r"\bready to push (?:when|once|if|whenever) you|\b(?:shall|should) I push\b|push it for you", re.I)
+_OFFERS_PUSH = re.compile(r"\bready to push (?:when|once|if|whenever) you|\b(?:shall|should) I push\b", re.IGNORECASE)
 _SLEEP = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _POLL_S = 30.0
@@ -46,8 +46,7 @@ class History:
     conflict: bool = False
     merged_since_rebase: bool = False
     dolt_seen: bool = False
-    added: dict[tuple[str, str], None] = field(default_factory=dict)
-    removed: set[tuple[str, str]] = field(default_factory=set)
+    lists_branches: bool = False
 
     def of_run(self, verb: Verb | None, run: Run, worker: Worker) -> Iterator[Broken]:
         """What the run breaks because of what came before."""
@@ -55,8 +54,8 @@ class History:
             yield from self._of_polecat(verb)
         if worker.role == "refinery" and verb is not None:
             yield from self._of_refinery(verb, run)
-        if verb is not None and self._reversed(verb):
-            yield "dependency-direction", None
+        if self.lists_branches and run.name in ("grep", "rg") and any("polecat" in word for word in run.arguments):
+            yield "branch-grep-queue", None
         if run.name == "sleep" and run.arguments and _length_s(run.arguments[0]) >= _POLL_S:
             yield "sleep-poll", None
 
@@ -76,21 +75,13 @@ class History:
         if verb.program == "git" and verb.head == "merge" and self.merged_since_rebase and _merges(verb):
             yield "merge-without-rebase", None
 
-    def _reversed(self, verb: Verb) -> bool:
-        """Adds a dependency whose other direction this span added and took back: the first was the wrong one."""
-        pair = depends(verb)
-        return pair is not None and pair[::-1] in self.added and pair[::-1] not in self.removed
-
     def add(self, act: Act, verb: Verb | None, run: Run) -> None:
         """Remember the run."""
+        self.lists_branches = run.feeds_pipe and (self.lists_branches or (verb is not None and lists_remotes(verb)))
         if verb is None:
             return
         if is_mail(verb):
             self.mails += 1
-        if pair := depends(verb):
-            self.added[pair] = None
-        if verb.program == "bd" and verb.says("dep", "remove") and len(verb.words) > 3:
-            self.removed.add((verb.words[2], verb.words[3]))
         if verb.program == "gt" and verb.says("dolt", "status"):
             self.dolt_seen = True
         if verb.program == "git":
@@ -156,9 +147,9 @@ def of_root_close(acts: Sequence[Act], worker: Worker) -> Iterator[tuple[Act, Se
         if not (says_no_changes(verb) and (at < max(done, default=-1) or act.message == last)):
             yield act, None
     for act in acts:
-        if worker.bead is not None and _MCP_CLOSE.fullmatch(act.call.name):
-            if act.call.arguments.get("issue_id") == worker.bead:
-                yield act, None
+        names = worker.bead is not None and act.call.arguments.get("issue_id") == worker.bead
+        if names and _MCP_CLOSE.fullmatch(act.call.name):
+            yield act, None
 
 
 def of_text(messages: Sequence[RawMessage], acts: Sequence[Act], worker: Worker) -> Iterator[tuple[int, str]]:

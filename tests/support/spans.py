@@ -27,7 +27,13 @@ class SpanBuilder:
         return self
 
     def call(
-        self, name: str, arguments: Mapping[str, object], output: str | None = "ok", *, error: bool = False, text: str = ""
+        self,
+        name: str,
+        arguments: Mapping[str, object],
+        output: str | None = "ok",
+        *,
+        error: bool = False,
+        text: str = "",
     ) -> SpanBuilder:
         """One call and its answer; no answer when `output` is None."""
         self._calls += 1
