@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
 
-from gtftd.corpus.filing import FOR_ALL, Document
+from gtftd.corpus.filing import FOR_ALL, Document, Filing, Tally
 from gtftd.errors import Invalid
+from gtftd.logs import get_logger
+from gtftd.schemas.control import CollectProgress
 from gtftd.town.artifact_files import ArtifactFile
 from gtftd.town.conversation import RawMessage
 from gtftd.town.formula import Formula, read_formula
 
+log = get_logger("corpus")
 MAX_BYTES = 1024 * 1024
 """A longer file is no instruction that anybody reads."""
 _HEADING = re.compile(r"^#{1,3}[ \t]+(\S.{0,200})", re.MULTILINE)
@@ -69,3 +74,45 @@ def _slim(value: dict[str, object]) -> dict[str, object]:
 def _title(found: ArtifactFile, text: str) -> str:
     heading = _HEADING.search(text) if found.path.endswith((".md", ".tmpl")) else None
     return heading[1].strip() if heading else PurePath(found.path).name
+
+
+async def collect_artifacts(
+    filing: Filing, files: Sequence[ArtifactFile], root: Path, scope: str, within: str = ""
+) -> AsyncIterator[CollectProgress]:
+    """Store every file; withdraw what was stored of `within` (a path that origins begin with) and is no more."""
+    tally = Tally("artifacts", total=len(files))
+    yield tally.progress()
+    seen: set[str] = set()
+    for found in files:
+        document = await asyncio.to_thread(_readable, found, scope, root)
+        if document is None:
+            tally.skip()
+        else:
+            seen.add(document.entry_id)
+            await filing.put(document, tally)
+        if tally.is_due:
+            yield tally.progress()
+    filed = await filing.filed("artifact", scope + within)
+    absent = [row for row in filed.values() if row.entry_id not in seen]
+    gone = [row.entry_id for row in absent if not await asyncio.to_thread(_has_text, root / row.origin[len(scope) :])]
+    await filing.withdraw(gone, tally)
+    yield tally.progress(finished=True)
+
+
+def _readable(found: ArtifactFile, scope: str, root: Path) -> Document | None:
+    """None for what is too long, empty, no file, or a link that leads out of the town."""
+    try:
+        leads_out = found.file.is_symlink() and not found.file.resolve().is_relative_to(root.resolve())
+        if leads_out or not found.file.is_file():
+            return None
+        return read_artifact(found, scope)
+    except (OSError, Invalid) as error:
+        log.info("artifact.skipped", path=found.path, error=type(error).__name__)
+        return None
+
+
+def _has_text(file: Path) -> bool:
+    try:
+        return file.is_file() and file.stat().st_size > 0
+    except OSError:
+        return True  # it cannot be seen now, which does not say that it is gone

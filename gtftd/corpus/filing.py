@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from gtftd.state import Database
 from gtftd.town.conversation import RawMessage
 
 if TYPE_CHECKING:
-    from gtftd.scrub.scrubber import Scrubber
+    from gtftd.scrub.scrubber import Doubt, Scrubber
 
 COLLECTED = Outcome(label="collected", confidence=1.0)
 FOR_ALL = "all"
@@ -54,11 +55,11 @@ class Document:
     def entry_id(self) -> str:
         return document_id(self.kind, self.origin)
 
-    def entry(self, scrubber: Scrubber) -> Entry:
+    def entry(self, scrubber: Scrubber) -> tuple[Entry, tuple[Doubt, ...]]:
         """Slow: everything that somebody wrote goes through the scrubber."""
         scrubbed = scrubber.scrub_messages(self.messages)
         named = {"title": self.title, "issue_type": self.issue_type, "actor": self.actor, "model": self.model}
-        return Entry(
+        entry = Entry(
             entry_id=self.entry_id,
             kind=self.kind,
             origin=str(scrubber.scrub_text(self.origin)) if "/" in self.origin and not self.bead else self.origin,
@@ -78,6 +79,7 @@ class Document:
             scrubber=scrubber.version,
             **{name: str(scrubber.scrub_text(text)) for name, text in named.items() if text},  # type: ignore[arg-type]
         )
+        return entry, scrubbed.doubts
 
 
 def document_id(kind: EntryKind, origin: str) -> str:
@@ -110,6 +112,18 @@ class Tally:
             finished=finished,
         )
 
+    def plus(self, more: CollectProgress) -> Tally:
+        """Both together."""
+        return Tally(
+            self.phase,
+            total=None if more.total is None else (self.total or 0) + more.total,
+            done=self.done + more.done,
+            stored=self.stored + more.stored,
+            unchanged=self.unchanged + more.unchanged,
+            skipped=self.skipped + more.skipped,
+            withdrawn=self.withdrawn + more.withdrawn,
+        )
+
     @property
     def is_due(self) -> bool:
         return self.done % STEP == 0
@@ -138,10 +152,15 @@ class Filing:
         self._store = store
         self._scrubber = scrubber
 
-    async def put(self, document: Document, tally: Tally) -> None:
+    async def put(self, document: Document, tally: Tally, *, by_content: bool = False) -> None:
+        """`by_content`: the origin is completed with a sum of the scrubbed messages, which is no trace of a secret."""
         scrubber = await asyncio.to_thread(self._scrubber)
-        entry = await asyncio.to_thread(document.entry, scrubber)
-        stored = await self._store.put(entry)
+        entry, doubts = await asyncio.to_thread(document.entry, scrubber)
+        if by_content:
+            digest = hashlib.sha256(repr([message.model_dump() for message in entry.messages]).encode()).hexdigest()
+            origin = f"{document.origin}{digest[:32]}"
+            entry = entry.model_copy(update={"origin": origin, "entry_id": document_id(document.kind, origin)})
+        stored = await self._store.put(entry, doubts)
         tally.done += 1
         if stored.changed:
             tally.stored += 1
@@ -163,4 +182,8 @@ class Filing:
         return {row.entry_id: row for row in await self._database.read(work)}
 
     async def read(self, sha256: str) -> Entry:
-        return await asyncio.to_thread(self._store.read, sha256)
+        return await asyncio.to_thread(self._store.read_whole, sha256)
+
+    async def scrubbed(self, text: str) -> str:
+        scrubber = await asyncio.to_thread(self._scrubber)
+        return await asyncio.to_thread(scrubber.scrub_text, text)

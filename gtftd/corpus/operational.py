@@ -11,19 +11,20 @@ from typing import Literal
 from gtftd.corpus.filing import FOR_ALL, Document
 from gtftd.corpus.life_text import tell_life
 from gtftd.corpus.slings import Death, Sling, slings_of
-from gtftd.schemas.corpus import Outcome, Source
+from gtftd.schemas.corpus import Entry, Outcome, Source
 from gtftd.town.bead_life import BeadLife
 from gtftd.town.conversation import RawMessage
 from gtftd.town.identity import parse_role
 
 DOLT = "dolt"
+KNOWN = "known"
 _DIGEST = re.compile(r"(?:digest|patrol digest):\s*(\S+)", re.IGNORECASE)
 Judge = Callable[[BeadLife, Sequence[Sling]], Outcome]
 
 
 @dataclass(frozen=True)
 class Telling:
-    """Where lives come from. `told_by`: `dolt`, or the name of the export."""
+    """Where lives come from. `told_by`: `dolt`, or which export (`cut` of the entry says it)."""
 
     source: Source
     told_by: str
@@ -37,7 +38,7 @@ def bead_document(life: BeadLife, telling: Telling, judge: Judge, deaths: Sequen
     last = next((sling.actor for sling in reversed(slings)), life.issue.assignee)
     identity = parse_role(last or "")
     text = tell_life(life, slings)
-    facts = json.dumps(facts_of(life, slings, telling), ensure_ascii=False)
+    facts = json.dumps(facts_of(life, slings), ensure_ascii=False)
     return Document(
         kind="operational",
         origin=f"bead:{telling.database}/{life.bead}",
@@ -53,10 +54,11 @@ def bead_document(life: BeadLife, telling: Telling, judge: Judge, deaths: Sequen
         outcome=judge(life, slings),
         started_at=life.created_at,
         ended_at=life.last_at,
+        cut=telling.told_by,
     )
 
 
-def facts_of(life: BeadLife, slings: Sequence[Sling], telling: Telling) -> dict[str, object]:
+def facts_of(life: BeadLife, slings: Sequence[Sling]) -> dict[str, object]:
     """What programs want to know of the bead; what there is none of is left out."""
     told: dict[str, object] = {
         "bead": life.bead,
@@ -64,8 +66,7 @@ def facts_of(life: BeadLife, slings: Sequence[Sling], telling: Telling) -> dict[
         "status": life.issue.status,
         "episodes": 1 + sum(change.opens for change in life.changes),
         "slings": [_facts_of_sling(sling) for sling in slings],
-        "told_by": telling.told_by,
-        "known": list(life.known),
+        KNOWN: list(life.known),
     }
     if not life.is_mail:
         told |= {"labels": list(life.labels), "attributes": dict(life.attributes)}
@@ -73,6 +74,15 @@ def facts_of(life: BeadLife, slings: Sequence[Sling], telling: Telling) -> dict[
         told |= {"needed_by": [[link.type, link.bead] for link in life.needed_by]}
         told |= {"digest_of": _digest_of(life), "convoy": _convoy(life)}
     return {name: value for name, value in told.items() if value not in (None, [], {}, "")}
+
+
+def known_of(entry: Entry) -> tuple[int, ...]:
+    """How much the stored account tells; nothing where it cannot be read."""
+    try:
+        told = json.loads(entry.messages[-1].content)[KNOWN]
+        return tuple(int(count) for count in told)
+    except (ValueError, LookupError, TypeError):
+        return ()
 
 
 def _facts_of_sling(sling: Sling) -> dict[str, object]:

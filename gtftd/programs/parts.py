@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from gtftd import handlers
 from gtftd.bus import Bus, EmbeddedServer, Publisher, Runtime, Workplace, bind, discover
 from gtftd.control.listing import entries_folder
-from gtftd.corpus import Collector, EntryStore, Evidence
+from gtftd.corpus import BeadDatabases, BeadsAccess, Collector, Documents, EntryStore, Evidence, Filing
 from gtftd.corpus.in_force import ConventionHistory
 from gtftd.errors import GtftdError, NoSpace
 from gtftd.health import Health
@@ -27,6 +27,7 @@ from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.event import Event
 from gtftd.schemas.settings import SettingsModel
 from gtftd.sources.beads import BeadsPoller
+from gtftd.sources.commits import CommitsSource
 from gtftd.sources.feed import FeedSource
 from gtftd.sources.missed_closes import BeadHistory
 from gtftd.sources.spool import SpoolSource
@@ -67,6 +68,7 @@ class Parts:
     runtime: Runtime
     evidence: Evidence
     store: EntryStore
+    documents: Documents
     spool: Spool
     estop: EStop
     town: LatestTown
@@ -75,6 +77,7 @@ class Parts:
     feed: FeedSource
     watcher: Watcher
     sweep: Sweep
+    commits: CommitsSource
 
 
 class ScrubberOnce:
@@ -121,7 +124,7 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
     around = Surroundings(town_root, outbox, database, health, metrics)
     town = LatestTown(around)
     spool = Spool(state_dir / "spool")
-    evidence = Evidence(database)
+    evidence = Evidence(database, settings.labels)
     store = EntryStore(database, entries_folder(state_dir), outbox)
     history = ConventionHistory(database, town.read)
     collector = Collector(town.read, evidence, store, scrubber, spool, settings.collection, metrics, activity, history)
@@ -134,9 +137,15 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
         bus, ledger, outbox, health, metrics, activity, _hold(estop, town), on_error=_report_state(health)
     )
     reactions = discover(handlers)
-    services: Mapping[type, object] = {Evidence: evidence, Collector: collector, EntryStore: store}
-    runtime = Runtime(reactions, bind(reactions, services), place, database)
     poller = BeadsPoller(town.read, settings.beads, outbox, database, health, metrics)
+    documents = _documents(settings, town, Filing(database, store, scrubber), history, evidence, poller)
+    services: Mapping[type, object] = {
+        Evidence: evidence,
+        Collector: collector,
+        EntryStore: store,
+        Documents: documents,
+    }
+    runtime = Runtime(reactions, bind(reactions, services), place, database)
     return Parts(
         settings=settings,
         town_root=town_root,
@@ -154,6 +163,7 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
         runtime=runtime,
         evidence=evidence,
         store=store,
+        documents=documents,
         spool=spool,
         estop=estop,
         town=town,
@@ -164,7 +174,22 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
         feed=FeedSource(around, settings.feed),
         watcher=Watcher(around, settings.watch),
         sweep=_sweep(around, settings, town, spool, poller),
+        commits=CommitsSource(around, settings.commits, town),
     )
+
+
+def _documents(
+    settings: SettingsModel,
+    town: LatestTown,
+    filing: Filing,
+    history: ConventionHistory,
+    evidence: Evidence,
+    poller: BeadsPoller,
+) -> Documents:
+    """It reads beads over the poller's connection: the town's server sees one of us."""
+    access = BeadsAccess(poller.reader, lambda: beads_databases(town.read(), settings.beads))
+    databases = BeadDatabases(access, filing, evidence, settings.labels) if settings.beads.enabled else None
+    return Documents(town.read, filing, history, settings.collection, settings.labels, databases)
 
 
 def _sweep(around: Surroundings, settings: SettingsModel, town: LatestTown, spool: Spool, poller: BeadsPoller) -> Sweep:
