@@ -155,7 +155,7 @@ class _Reading:
         said = item.get("role", item.get("from"))
         role = _ROLES.get(said) if isinstance(said, str) else None
         if role is None:
-            raise self._wrong(f'message {number} has the role {said!r}, it must be one of: {", ".join(_ROLES)}')
+            raise self._wrong(f"message {number} has the role {said!r}, it must be one of: {', '.join(_ROLES)}")
         content = item.get("content", item.get("value"))
         trainable = self._trainable(item, role, number)
         if isinstance(content, list) and role in {"user", "assistant"}:

@@ -77,7 +77,7 @@ class Document:
             messages=scrubbed.messages,
             redactions=dict(sorted(scrubbed.redactions.items())),
             scrubber=scrubber.version,
-            **{name: str(scrubber.scrub_text(text)) for name, text in named.items() if text},  # type: ignore[arg-type]
+            **{name: str(scrubber.scrub_text(text)) for name, text in named.items() if text},
         )
         return entry, scrubbed.doubts
 
