@@ -106,6 +106,7 @@ class Daemon:
             "beads": parts.poller.run(),
             "watch": parts.watcher.run(),
             "sweep": parts.sweep.run(),
+            "commits": parts.commits.run(),
         }
 
     async def _publish(self) -> None:

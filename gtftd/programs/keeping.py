@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from datetime import UTC, datetime
+from typing import Literal
 
 from gtftd.control.notify import WATCHDOG, notify, status, watchdog_interval_s
 from gtftd.errors import GtftdError
 from gtftd.logs import get_logger
 from gtftd.programs.parts import Parts
+from gtftd.schemas.event import event_id
+from gtftd.schemas.town import EstopRaised
 from gtftd.state.files import has_room
+from gtftd.state.outbox import Outgoing
 from gtftd.town import hooks
 
 log = get_logger("daemon")
@@ -19,15 +24,18 @@ SLOW_EVERY_S = 30.0
 PURGE_EVERY_S = 3600.0
 ROOM_BYTES = 8 * 1024**2
 _DAY_S = 86_400.0
+_TRIGGERS: dict[str, Literal["manual", "auto"]] = {"manual": "manual", "auto": "auto"}
 
 
 async def beat(parts: Parts) -> None:
     """Every second: feed the watchdog from the loop itself, look for an e-stop, measure how late we are."""
     watchdog_s = watchdog_interval_s()
     fed = slow = purged = 0.0
+    stops: set[str] = set()
     while True:
         began = time.monotonic()
         look_for_estop(parts)
+        stops = await _tell_stops(parts, stops)
         await _look_at_state(parts)
         if watchdog_s is not None and began - fed >= min(watchdog_s, 10.0):
             notify(WATCHDOG)
@@ -52,6 +60,27 @@ def look_for_estop(parts: Parts) -> None:
     elif parts.runtime.held == "estop":
         parts.runtime.hold("")
         parts.health.ok("estop")
+
+
+async def _tell_stops(parts: Parts, told: set[str]) -> set[str]:
+    """Put each e-stop that stands, and was not told, into the outbox; what stands now."""
+    found = {}
+    for mark in parts.estop.standing():
+        at = mark.since if mark.since and mark.since.tzinfo else None
+        found[event_id(EstopRaised.subject, mark.rig, at)] = EstopRaised(
+            at=at or datetime.now(UTC),
+            seen_by="watch",
+            rig=mark.rig,
+            trigger=_TRIGGERS.get(mark.trigger, "unknown"),
+        )
+    fresh = [Outgoing(identity, event, event.at) for identity, event in found.items() if identity not in told]
+    try:
+        if fresh:
+            await parts.outbox.put(fresh)
+    except GtftdError as error:
+        log.warning("housekeeping.failed", error=str(error))
+        return told
+    return set(found)
 
 
 async def _slowly(parts: Parts) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gtftd.programs.daemon import Daemon
 
 A = TypeVar("A", bound=wire.Answer)
-SOURCES = ("spool", "feed", "beads", "watch", "sweep")
+SOURCES = ("spool", "feed", "beads", "watch", "sweep", "commits")
 _COMPONENTS = {"beads": "dolt"}
 
 

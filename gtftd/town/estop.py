@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,16 @@ class EStop:
         if town is not None or not rig or "/" in rig or "\0" in rig:
             return town
         return self._mark(self._root / f"ESTOP.{rig}", rig)
+
+    def standing(self) -> list[EStopMark]:
+        """Every stop that is in force, of the town and of rigs; one look into the root."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(self._root) if entry.name.startswith("ESTOP"))
+        except OSError:
+            return []
+        rigs = {name: name.removeprefix("ESTOP.") for name in names if name.startswith("ESTOP.") and name != "ESTOP."}
+        found = [self._mark(self._root / name, rigs.get(name)) for name in names if name == "ESTOP" or name in rigs]
+        return [mark for mark in found if mark is not None]
 
     def _mark(self, path: Path, rig: str | None) -> EStopMark | None:
         try:
