@@ -112,17 +112,25 @@ def measure_precision(scrubber: Scrubber, texts: Iterable[Clean]) -> Precision:
 
 def report(precision: Precision, examples: int = 2) -> str:
     mb = precision.size / 1e6
+    right, wrong = precision.right.total(), precision.wrong.total()
     rows = [
-        f"clean text: {mb:.1f} MB, {precision.right.total()} right and {precision.wrong.total()} wrong redactions "
-        f"({precision.wrong.total() / mb:.1f} wrong a MB), {100 * precision.cut_bytes / precision.size:.3f} % of the characters",
-        f"  precision {100 * precision.share():.1f} %; without e-mail addresses {100 * precision.share('e-mail address'):.1f} %; "
+        f"clean text: {mb:.1f} MB, {right} right and {wrong} wrong redactions ({wrong / mb:.1f} wrong a MB), "
+        f"{100 * precision.cut_bytes / precision.size:.3f} % of the characters",
+        f"  precision {100 * precision.share():.1f} %; "
+        f"without e-mail addresses {100 * precision.share('e-mail address'):.1f} %; "
         f"each distinct span once {100 * precision.share_distinct():.1f} %",
         "  right: " + ", ".join(f"{name} {n}" for name, n in precision.right.most_common()),
         "  wrong: " + ", ".join(f"{name} {n}" for name, n in precision.wrong.most_common()),
         "  by placeholder (right/wrong): "
-        + ", ".join(f"{kind} {precision.by_kind[kind, True]}/{precision.by_kind[kind, False]}" for kind in _names(precision.by_kind)),
+        + ", ".join(
+            f"{kind} {precision.by_kind[kind, True]}/{precision.by_kind[kind, False]}"
+            for kind in _names(precision.by_kind)
+        ),
         "  by source (right/wrong): "
-        + ", ".join(f"{kind} {precision.by_source[kind, True]}/{precision.by_source[kind, False]}" for kind in _names(precision.by_source)),
+        + ", ".join(
+            f"{kind} {precision.by_source[kind, True]}/{precision.by_source[kind, False]}"
+            for kind in _names(precision.by_source)
+        ),
     ]
     for (kind, name), shown in sorted(precision.examples.items()):
         if name in precision.wrong:

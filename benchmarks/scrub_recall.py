@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gtftd.scrub.scrubber import Scrubber
 from gtftd.town.conversation import RawMessage
-from tests.support.planted import Score, Session
+from tests.support.planted import Score, Session, texts_of
 from tests.support.planted_kinds import HOME, HOSTS, KNOWN_VALUES, USERS
 
 
@@ -80,3 +80,30 @@ def tables(score: Score, worst: int = 15) -> str:
 def _cell(score: Score, held_out: bool | None, **wanted: str) -> str:
     missed, planted = score.count(held_out, **wanted)
     return f"{100 * (1 - missed / planted):>9.2f} % {planted:>6}" if planted else f"{'-':>18}"
+
+
+def shown_misses(score: Score, count: int) -> str:
+    """Some of what can still be read: generated, so nobody is harmed by it. The rarest classes first."""
+    if not count:
+        return ""
+    classes = Counter((plant.group, plant.encoding) for _, plant in score.misses)
+    contexts = Counter((plant.kind, plant.context) for _, plant in score.misses)
+    rows = [
+        "",
+        "missed, by context: " + ", ".join(f"{kind}/{context} {n}" for (kind, context), n in contexts.most_common(25)),
+    ]
+    ordered = sorted(score.misses, key=lambda miss: (classes[miss[1].group, miss[1].encoding], miss[1].kind))
+    step = max(1, len(ordered) // count)
+    for session, plant in ordered[::step][:count]:
+        texts = [text for place in plant.where for text in texts_of(session.messages[place])]
+        style = "held out" if plant.held_out else "open"
+        rows.append(
+            f"--- {plant.group} {plant.kind}, {plant.encoding}, {plant.context}, {style}: {plant.secrets[0][:60]!r}"
+        )
+        rows += [_around(text, plant.secrets[0])[:700] for text in texts if len(text) > 12][-2:]
+    return "\n".join(rows)
+
+
+def _around(text: str, secret: str) -> str:
+    at = text.find(secret[:8])
+    return repr(text[max(0, at - 150) : at + 300] if at >= 0 else text[len(text) // 3 :][:600])

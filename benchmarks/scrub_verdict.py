@@ -12,27 +12,68 @@ import re
 from dataclasses import dataclass
 
 _EMAIL = re.compile(r"[\w.+%&'*/=^~-]+@(?:[\w-]+\.)+[A-Za-z]{2,}")
-_EXAMPLE_DOMAIN = re.compile(r"(?:^|[.@])(?:example|test|invalid|localhost|domain|foo|bar|host|server|mydomain|acme)(?:\.|$)", re.I)
+_EXAMPLE_DOMAIN = re.compile(
+    r"(?:^|[.@])(?:example|test|invalid|localhost|domain|foo|bar|host|server|mydomain|acme)(?:\.|$)", re.I
+)
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
 _TYPED = re.compile(
     r"^(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60,}|glpat-[\w-]{20,}|A(?:KIA|SIA)[A-Z2-7]{16}|xox[abprs]-[\w-]{20,}"
     r"|[sr]k_(?:live|test)_\w{16,}|AIza[\w-]{35}|sk-[\w-]{20,}|npm_\w{36}|pypi-[\w-]{50,}|hf_[A-Za-z]{34}"
     r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?|SG\.[\w-]{16,}\.[\w-]{16,}|\$6\$\S{40,}|AGE-SECRET-KEY-1\w+)"
 )
-_SAMPLE = re.compile(r"example|xxxx|\.\.\.|\*\*\*|<|\{|\$|%s|%\(|change.?me|your|dummy|redacted|placeholder|0123456789|abcdef|(.)\1{5}", re.I)
+_SAMPLE = re.compile(
+    r"example|xxxx|\.\.\.|\*\*\*|<|\{|\$|%s|%\(|change.?me|your|dummy|redacted|placeholder|0123456789|abcdef|(.)\1{5}",
+    re.I,
+)
 _SECRET_KEY = re.compile(
     r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|auth(?:orization)?|bearer|basic|credential|private[_-]?key"
     r"|cookie|session(?:id)?)[\w\]\"'-]{0,20}\s*(?::=|=>|=|:|\s)\s*(?:[bBrRfFuU]{0,2}[\"'`(\[]*)?$",
     re.I,
 )
 _URL_USER = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s/@\"'<>]{0,80}$", re.I)
-_HASH = re.compile(r"^(?:sha\d+[-=:])?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})$", re.I)
+_HASH = re.compile(
+    r"^(?:sha\d+[-=:])?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})$", re.I
+)
 _UUID = re.compile(r"^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$", re.I)
 _VERSION_BEFORE = re.compile(r"(?:version|release|\bv|[=<>~!]=?|\br|section|chapter|[a-z]-|\d\.)\s*[\"'(]?$", re.I)
 _HOME = re.compile(r"(?:/home/|/Users/|[A-Z]:\\+Users\\+)([\w.-]+)")
 _NOBODY = {
-    *"user users username you me foo bar user1 runner ubuntu debian root node app vagrant docker jenkins ci test".split(),
-    *"example somebody someone name shared public vscode work self jdoe johndoe joe john alice bob guest travis".split(),
+    "user",
+    "users",
+    "username",
+    "you",
+    "me",
+    "foo",
+    "bar",
+    "user1",
+    "runner",
+    "ubuntu",
+    "debian",
+    "root",
+    "node",
+    "app",
+    "vagrant",
+    "docker",
+    "jenkins",
+    "ci",
+    "test",
+    "example",
+    "somebody",
+    "someone",
+    "name",
+    "shared",
+    "public",
+    "vscode",
+    "work",
+    "self",
+    "jdoe",
+    "johndoe",
+    "joe",
+    "john",
+    "alice",
+    "bob",
+    "guest",
+    "travis",
 }
 _PHONE = re.compile(r"^\+?[\d(][\d\s().-]{6,18}\d$")
 _PHONE_BEFORE = re.compile(r"(?:phone|tel|fax|call|mobile|cell)\W{0,12}$", re.I)
@@ -81,7 +122,7 @@ def judge(span: str, before: str, after: str) -> Verdict:
 def _email_or_userinfo(text: str, line: str, after: str) -> Verdict | None:
     if after.startswith("@") and _URL_USER.search(line):
         return _no("sample in a URL") if _is_word(text) or _SAMPLE.search(text) else _yes("credential in a URL")
-    address = _EMAIL.search(text) or (_EMAIL.match(text + after.split()[0]) if after[:1] == "@" else None)
+    address = _EMAIL.search(text) or (_EMAIL.match(text + after.split(maxsplit=1)[0]) if after[:1] == "@" else None)
     if address is None:
         return None
     name = address.group()
@@ -116,7 +157,7 @@ def _in_key_context(text: str) -> Verdict:
         return _no("sample value of a key")
     if re.search(r"[()\[\]{};]|\w\.\w+\b(?!\d)", text) or _is_word(text):
         return _no("word or expression after a key")
-    if _HASH.match(text) and len(text) in (32, 40, 64) or re.search(r"\d", text) or re.search(r"[^\w\s]", text):
+    if (_HASH.match(text) and len(text) in (32, 40, 64)) or re.search(r"\d", text) or re.search(r"[^\w\s]", text):
         return _yes("value of a secret's key")
     return _no("word or expression after a key")
 

@@ -1,8 +1,9 @@
-"""What somebody who wants the secrets back reads out of scrubbed text: a decoder that shares nothing with the scrubber."""
+"""What one who wants the secrets back reads out of scrubbed text: a decoder that shares nothing with the scrubber."""
 
 from __future__ import annotations
 
 import binascii
+import contextlib
 import html
 import re
 import zlib
@@ -46,10 +47,8 @@ def _unescaped(text: str) -> str:
 def _inflated(raw: bytes) -> Iterator[bytes]:
     at = raw.find(_GZIP)
     while at >= 0:
-        try:
+        with contextlib.suppress(zlib.error):
             yield zlib.decompressobj(31).decompress(raw[at:], 4_000_000)
-        except zlib.error:
-            pass
         at = raw.find(_GZIP, at + 1)
 
 

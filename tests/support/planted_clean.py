@@ -31,7 +31,11 @@ class Clean:
 
 
 def _of(folder: Path, *endings: str) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.name.endswith(endings) and path.is_file()) if folder.is_dir() else []
+    return (
+        sorted(path for path in folder.rglob("*") if path.name.endswith(endings) and path.is_file())
+        if folder.is_dir()
+        else []
+    )
 
 
 @lru_cache(maxsize=1)
@@ -57,7 +61,14 @@ _FILES: dict[str, tuple[float, Callable[[], list[Path]]]] = {
     "package code": (0.28, lambda: _of(_installed(), ".py", ".pyi")),
     "javascript": (0.10, lambda: [*_of(_node(), ".js", ".ts", ".mjs"), *_of(_installed(), ".js")]),
     "json and yaml": (0.08, lambda: [*_of(_installed(), ".json", ".yaml", ".yml", ".toml"), *_of(_node(), ".json")]),
-    "prose": (0.12, lambda: [*_of(_installed(), ".md", ".rst", ".txt"), *_of(_node(), ".md"), *_of(_DOC, ".txt", ".md", "README", "NEWS")]),
+    "prose": (
+        0.12,
+        lambda: [
+            *_of(_installed(), ".md", ".rst", ".txt"),
+            *_of(_node(), ".md"),
+            *_of(_DOC, ".txt", ".md", "README", "NEWS"),
+        ],
+    ),
     "changelogs and licences": (0.06, lambda: _of(_DOC, "changelog.Debian.gz", "changelog.gz", "copyright")),
     "town": (0.10, lambda: _of(_SHARED, ".md", ".toml", ".tmpl", ".jsonl", ".json")),
 }
@@ -107,7 +118,7 @@ def _locks() -> Iterator[Clean]:
 def clean_texts(seed: int, size: int) -> Iterator[Clean]:
     """About `size` characters, in fixed shares; what a machine does not have is made up for with package code."""
     left = size
-    for kind, share, source in (("git log", 0.04, _history), ("lock files", 0.04, _locks)):
+    for share, source in ((0.04, _history), (0.04, _locks)):
         part = int(size * share)
         for piece in source():
             if part <= 0:

@@ -87,7 +87,7 @@ def render(rng: Random, kind: Kind, held_out: bool) -> Piece:
         "host": host(rng),
         "hex": some(rng, HEX, 8),
         "n": str(rng.randint(10, 28)),
-        "ts": f"2026-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:04Z",
+        "ts": f"2026-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}T{rng.randint(10, 23)}:{rng.randint(10, 59)}:04Z",
     }
     text = template.text.format(**slots)
     return Piece(text, _marks(text, minted), minted.secrets, template.place, template.name)

@@ -124,7 +124,9 @@ def _sh_backslash(rng: Random, piece: Piece, held_out: bool) -> list[str]:
 def _url(rng: Random, piece: Piece, held_out: bool) -> list[str]:
     if not held_out:
         return [f"https://ci.example.net/render?line={quote(piece.text, safe='')}&format=html"]
-    parts = [f"%{ord(c):02x}" if c.isascii() and c.isalnum() and rng.random() < 0.2 else quote_plus(c) for c in piece.text]
+    parts = [
+        f"%{ord(c):02x}" if c.isascii() and c.isalnum() and rng.random() < 0.2 else quote_plus(c) for c in piece.text
+    ]
     return [f"payload={''.join(parts)}&submit=1"]
 
 

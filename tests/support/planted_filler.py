@@ -1,4 +1,4 @@
-"""Real text to hide secrets in: the town's public data where it lies, else the sources and documents of what is installed."""
+"""Real text to hide secrets in: the town's public data where it lies, then what is installed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def _prose(row: str) -> list[str]:
         fields = json.loads(row)
     except ValueError:
         return []
-    texts = (fields.get(name) for name in ("title", "description", "notes", "design")) if isinstance(fields, dict) else ()
+    texts = (
+        (fields.get(name) for name in ("title", "description", "notes", "design")) if isinstance(fields, dict) else ()
+    )
     return [line[:400] for text in texts if isinstance(text, str) for line in text.splitlines() if line.strip()]
 
 

@@ -1,8 +1,8 @@
 """The kinds of secret that are planted, by class: typed, generic, known, pii.
 
-Formats are those of the issuers' documents and of public rule sets. A `token` speaks for itself anywhere, a `keyed` value
-is known by its key, a `dsn` is an address with a secret in it, a `block` has several lines, and a `line` has sentences
-of its own in `planted_sentences.txt`.
+Formats are those of the issuers' documents and of public rule sets. A `token` speaks for itself anywhere, a `keyed`
+value is known by its key, a `dsn` is an address with a secret in it, a `block` has several lines, and a `line` has
+sentences of its own in `planted_sentences.txt`.
 """
 
 from __future__ import annotations
@@ -72,14 +72,21 @@ def _any(*makers: Callable[[Random], Minted | str]) -> Callable[[Random], Minted
 
 
 def _dsn(scheme: str, port: int) -> Kind:
-    return _typed(f"dsn_{scheme.replace('+', '_')}", "dsn", "DATABASE_URL BROKER_URL SERVICE_URL", lambda rng: mint.dsn(rng, scheme, port))
+    return _typed(
+        f"dsn_{scheme.replace('+', '_')}",
+        "dsn",
+        "DATABASE_URL BROKER_URL SERVICE_URL",
+        lambda rng: mint.dsn(rng, scheme, port),
+    )
 
 
 def _pem(name: str, label: str, *sizes: int, width: int = 64) -> Kind:
     return _typed(name, "block", "PRIVATE_KEY TLS_KEY", lambda rng: mint.pem(rng, label, rng.choice(sizes), width))
 
 
-_github = _any(*(lambda rng, p=p: mint.with_crc(p, some(rng, BASE62, 30)) for p in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")))  # type: ignore[misc]
+_github = _any(
+    *(lambda rng, p=p: mint.with_crc(p, some(rng, BASE62, 30)) for p in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"))
+)  # type: ignore[misc]
 _gitlab = _any(
     *(_spelt(p, (URLSAFE, 20)) for p in ("glpat-", "gldt-", "glrt-", "GR1348941")),
     _spelt("glpat-", (URLSAFE, 27), ".", ("01", 2), (DIGITS + LOWER, 7)),
@@ -118,11 +125,26 @@ TYPED: tuple[Kind, ...] = (
     _keyed("aws_session_token", "AWS_SESSION_TOKEN", "IQoJb3JpZ2luX2VjE", (BASE64, 343)),
     _token("aws_bedrock_key", "AWS_BEARER_TOKEN_BEDROCK", "ABSK", (BASE64, 128)),
     _typed("slack_token", "token", "SLACK_BOT_TOKEN SLACK_TOKEN", _slack),
-    _typed("slack_webhook", "dsn", "SLACK_WEBHOOK_URL", _url("https://hooks.slack.com/services/T04QX81LM/B07RK2ZZP/", (BASE62, 24))),
+    _typed(
+        "slack_webhook",
+        "dsn",
+        "SLACK_WEBHOOK_URL",
+        _url("https://hooks.slack.com/services/T04QX81LM/B07RK2ZZP/", (BASE62, 24)),
+    ),
     _typed("discord_token", "token", "DISCORD_TOKEN BOT_TOKEN", _discord),
-    _typed("discord_webhook", "dsn", "DISCORD_WEBHOOK", _url("https://discord.com/api/webhooks/1187423345566778899/", (URLSAFE, 68))),
+    _typed(
+        "discord_webhook",
+        "dsn",
+        "DISCORD_WEBHOOK",
+        _url("https://discord.com/api/webhooks/1187423345566778899/", (URLSAFE, 68)),
+    ),
     _token("telegram_token", "TELEGRAM_BOT_TOKEN", (DIGITS[1:], 10), ":AA", (URLSAFE, 33)),
-    _typed("stripe_key", "token", "STRIPE_SECRET_KEY", _any(_spelt("sk_live_51", (BASE62, 97)), _spelt("rk_live_", (BASE62, 24)))),
+    _typed(
+        "stripe_key",
+        "token",
+        "STRIPE_SECRET_KEY",
+        _any(_spelt("sk_live_51", (BASE62, 97)), _spelt("rk_live_", (BASE62, 24))),
+    ),
     _token("stripe_webhook", "STRIPE_WEBHOOK_SECRET", "whsec_", (BASE62, 32)),
     _typed("jwt", "token", "SESSION_JWT ID_TOKEN", mint.jwt),
     _pem("pem_rsa", "RSA PRIVATE KEY", 1187, 2345),
@@ -159,10 +181,22 @@ TYPED: tuple[Kind, ...] = (
     _keyed("twilio_auth_token", "TWILIO_AUTH_TOKEN", (HEX, 32)),
     _token("twilio_api_key", "TWILIO_API_KEY", "SK", (HEX, 32)),
     _token("sendgrid_key", "SENDGRID_API_KEY", "SG.", (URLSAFE, 22), ".", (URLSAFE, 43)),
-    _typed("mailgun_key", "keyed", "MAILGUN_API_KEY", _any(_spelt("key-", (HEX, 32)), _spelt((HEX, 32), "-", (HEX, 8), "-", (HEX, 8)))),
+    _typed(
+        "mailgun_key",
+        "keyed",
+        "MAILGUN_API_KEY",
+        _any(_spelt("key-", (HEX, 32)), _spelt((HEX, 32), "-", (HEX, 8), "-", (HEX, 8))),
+    ),
     _token("mailchimp_key", "MAILCHIMP_API_KEY", (HEX, 32), "-us", ("123456789", 1)),
-    _typed("shopify_token", "token", "SHOPIFY_TOKEN", _any(*(_spelt(p, (HEX, 32)) for p in ("shpat_", "shpss_", "shpca_")))),
-    _typed("digitalocean_token", "token", "DIGITALOCEAN_TOKEN", _any(*(_spelt(p, (HEX, 64)) for p in ("dop_v1_", "doo_v1_")))),
+    _typed(
+        "shopify_token", "token", "SHOPIFY_TOKEN", _any(*(_spelt(p, (HEX, 32)) for p in ("shpat_", "shpss_", "shpca_")))
+    ),
+    _typed(
+        "digitalocean_token",
+        "token",
+        "DIGITALOCEAN_TOKEN",
+        _any(*(_spelt(p, (HEX, 64)) for p in ("dop_v1_", "doo_v1_"))),
+    ),
     _keyed("heroku_uuid", "HEROKU_API_KEY", (HEX, 8), "-", (HEX, 4), "-4", (HEX, 3), "-a", (HEX, 3), "-", (HEX, 12)),
     _token("heroku_token", "HEROKU_API_KEY", "HRKU-AA", (URLSAFE, 58)),
     _keyed("cloudflare_token", "CLOUDFLARE_API_TOKEN CF_API_TOKEN", (URLSAFE, 40)),
@@ -172,7 +206,12 @@ TYPED: tuple[Kind, ...] = (
     _typed("vault_token", "keyed", "VAULT_TOKEN", _vault),
     _token("terraform_token", "TF_TOKEN_app_terraform_io TFE_TOKEN", (BASE62, 14), ".atlasv1.", (BASE62, 67)),
     _token("linear_key", "LINEAR_API_KEY", "lin_api_", (BASE62, 40)),
-    _typed("notion_token", "token", "NOTION_TOKEN", _any(_spelt("ntn_", (DIGITS, 11), (BASE62, 35)), _spelt("secret_", (BASE62, 43)))),
+    _typed(
+        "notion_token",
+        "token",
+        "NOTION_TOKEN",
+        _any(_spelt("ntn_", (DIGITS, 11), (BASE62, 35)), _spelt("secret_", (BASE62, 43))),
+    ),
     _typed("atlassian_token", "token", "JIRA_API_TOKEN ATLASSIAN_TOKEN", mint.atlassian),
     _token("figma_token", "FIGMA_TOKEN", "figd_", (URLSAFE, 40)),
     _token("docker_pat", "DOCKER_TOKEN DOCKERHUB_TOKEN", "dckr_pat_", (URLSAFE, 27)),
@@ -215,7 +254,9 @@ TYPED: tuple[Kind, ...] = (
 
 def _sentry_dsn(rng: Random) -> Minted:
     secret = some(rng, HEX, 32)
-    return Minted(f"https://{secret}@o{rng.randint(10**5, 10**6)}.ingest.de.sentry.io/{rng.randint(10**6, 10**7)}", (secret,))
+    return Minted(
+        f"https://{secret}@o{rng.randint(10**5, 10**6)}.ingest.de.sentry.io/{rng.randint(10**6, 10**7)}", (secret,)
+    )
 
 
 def _azure_storage(rng: Random) -> Minted:
@@ -225,8 +266,25 @@ def _azure_storage(rng: Random) -> Minted:
     return Minted(shown, (secret,))
 
 
-_PASSWORDS = "DB_PASSWORD POSTGRES_PASSWORD SMTP_PASS ADMIN_PASSWORD REDIS_PASSWORD KEYSTORE_PASSWORD LDAP_BIND_PW".split()
-_SECRETS = "SECRET_KEY SESSION_SECRET ENCRYPTION_KEY API_KEY CLIENT_SECRET ACCESS_TOKEN WEBHOOK_SECRET JWT_SIGNING_KEY".split()
+_PASSWORDS = [
+    "DB_PASSWORD",
+    "POSTGRES_PASSWORD",
+    "SMTP_PASS",
+    "ADMIN_PASSWORD",
+    "REDIS_PASSWORD",
+    "KEYSTORE_PASSWORD",
+    "LDAP_BIND_PW",
+]
+_SECRETS = [
+    "SECRET_KEY",
+    "SESSION_SECRET",
+    "ENCRYPTION_KEY",
+    "API_KEY",
+    "CLIENT_SECRET",
+    "ACCESS_TOKEN",
+    "WEBHOOK_SECRET",
+    "JWT_SIGNING_KEY",
+]
 
 
 def _generic(name: str, form: Form, keys: list[str], make: Callable[[Random], str]) -> Kind:
@@ -236,7 +294,12 @@ def _generic(name: str, form: Form, keys: list[str], make: Callable[[Random], st
 GENERIC: tuple[Kind, ...] = (
     _generic("password", "keyed", _PASSWORDS, mint.password),
     _generic("password_human", "keyed", _PASSWORDS, mint.human_password),
-    _generic("passphrase", "keyed", ["PASSPHRASE", "SSH_PASSPHRASE", "GPG_PASSPHRASE"], lambda rng: mint.passphrase(rng, rng.choice("-._"))),
+    _generic(
+        "passphrase",
+        "keyed",
+        ["PASSPHRASE", "SSH_PASSPHRASE", "GPG_PASSPHRASE"],
+        lambda rng: mint.passphrase(rng, rng.choice("-._")),
+    ),
     _generic("passphrase_words", "line", [], lambda rng: mint.passphrase(rng, " ")),
     _generic("hex_key", "keyed", _SECRETS, lambda rng: some(rng, HEX, rng.choice([16, 32, 40, 48, 64]))),
     _generic("base64_key", "keyed", _SECRETS, lambda rng: mint.b64(rng.randbytes(rng.choice([16, 24, 32, 48])))),
@@ -264,15 +327,30 @@ KNOWN_VALUES = {
     "BACKUP_URL": "https://backup:Wq7xN2vbK9@store.harborlight.lan/daily",
     "INDEXER_KEY": "bJx+4/Zk9Qw2mTfLr7Yd8A==",
 }
-KNOWN = tuple(Kind(f"known_{name.lower()}", "known", "bare", lambda rng, value=value: whole(value)) for name, value in KNOWN_VALUES.items())  # type: ignore[misc]
+KNOWN = tuple(
+    Kind(f"known_{name.lower()}", "known", "bare", lambda rng, value=value: whole(value))
+    for name, value in KNOWN_VALUES.items()
+)  # type: ignore[misc]
 
-_FIRST = "anneli bogdan chiara desmond eszter fintan greta hamza iryna joaquin".split()
-_LAST = "korhonen petrescu valentini okafor szabo gallagher lindqvist rahimi bondarenko figueroa".split()
-_DOMAINS = "korhonen-shipping.fi gmail.com petrescu.ro northquay.io outlook.com szabo-partners.hu".split()
+_FIRST = ["anneli", "bogdan", "chiara", "desmond", "eszter", "fintan", "greta", "hamza", "iryna", "joaquin"]
+_LAST = [
+    "korhonen",
+    "petrescu",
+    "valentini",
+    "okafor",
+    "szabo",
+    "gallagher",
+    "lindqvist",
+    "rahimi",
+    "bondarenko",
+    "figueroa",
+]
+_DOMAINS = ["korhonen-shipping.fi", "gmail.com", "petrescu.ro", "northquay.io", "outlook.com", "szabo-partners.hu"]
 
 
 def _email(rng: Random) -> Minted:
-    local = f"{rng.choice(_FIRST)}{rng.choice(['.', '_', ''])}{rng.choice(_LAST)}{rng.choice(['', str(rng.randint(1, 99))])}"
+    number = rng.choice(["", str(rng.randint(1, 99))])
+    local = f"{rng.choice(_FIRST)}{rng.choice(['.', '_', ''])}{rng.choice(_LAST)}{number}"
     return Minted(f"{local}@{rng.choice(_DOMAINS)}", (local,))
 
 

@@ -21,12 +21,73 @@ URLSAFE = BASE62 + "-_"
 BASE64 = BASE62 + "+/"
 BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 SYMBOLS = "!@#%^*-_+=?.~"
-WORDS = (
-    "otter plum harbor velvet canyon ember lantern maple quartz raven saddle thunder willow zephyr anchor bramble cedar"
-    " dagger falcon granite hollow island jasper kettle lobster meadow nectar oyster pepper quiver ribbon spruce tunnel"
-).split()
-NAMES = "marlow ingrid tadashi priya olamide beatriz henrik soraya calloway dmitri yusuf annika leopold renata".split()
-APPS = "billing relay ledger gateway courier indexer mailer atlas beacon foundry harvest notary pylon sentinel".split()
+WORDS = [
+    "otter",
+    "plum",
+    "harbor",
+    "velvet",
+    "canyon",
+    "ember",
+    "lantern",
+    "maple",
+    "quartz",
+    "raven",
+    "saddle",
+    "thunder",
+    "willow",
+    "zephyr",
+    "anchor",
+    "bramble",
+    "cedar",
+    "dagger",
+    "falcon",
+    "granite",
+    "hollow",
+    "island",
+    "jasper",
+    "kettle",
+    "lobster",
+    "meadow",
+    "nectar",
+    "oyster",
+    "pepper",
+    "quiver",
+    "ribbon",
+    "spruce",
+    "tunnel",
+]
+NAMES = [
+    "marlow",
+    "ingrid",
+    "tadashi",
+    "priya",
+    "olamide",
+    "beatriz",
+    "henrik",
+    "soraya",
+    "calloway",
+    "dmitri",
+    "yusuf",
+    "annika",
+    "leopold",
+    "renata",
+]
+APPS = [
+    "billing",
+    "relay",
+    "ledger",
+    "gateway",
+    "courier",
+    "indexer",
+    "mailer",
+    "atlas",
+    "beacon",
+    "foundry",
+    "harvest",
+    "notary",
+    "pylon",
+    "sentinel",
+]
 
 
 @dataclass(frozen=True)
@@ -96,8 +157,8 @@ def pem(rng: Random, label: str, size: int, width: int = 64) -> Minted:
 def pgp(rng: Random) -> Minted:
     text = b64(b"\x95\x01" + rng.randbytes(420))
     body = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
-    shown = f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{body}\n={b64(rng.randbytes(3))}\n-----END PGP PRIVATE KEY BLOCK-----"
-    return Minted(shown, (body,))
+    label, check = "PGP PRIVATE KEY BLOCK", b64(rng.randbytes(3))
+    return Minted(f"-----BEGIN {label}-----\n\n{body}\n={check}\n-----END {label}-----", (body,))
 
 
 def service_account(rng: Random) -> Minted:
@@ -132,7 +193,13 @@ def human_password(rng: Random) -> str:
     """What a person makes up."""
     word = rng.choice(WORDS).capitalize()
     other = rng.choice(WORDS)
-    return rng.choice([f"{word}{other}{rng.randint(10, 9999)}!", f"{word}#{rng.randint(1960, 2030)}{other}", f"{word}_{other}{rng.randint(100, 999)}"])
+    return rng.choice(
+        [
+            f"{word}{other}{rng.randint(10, 9999)}!",
+            f"{word}#{rng.randint(1960, 2030)}{other}",
+            f"{word}_{other}{rng.randint(100, 999)}",
+        ]
+    )
 
 
 def passphrase(rng: Random, between: str) -> str:
@@ -140,7 +207,8 @@ def passphrase(rng: Random, between: str) -> str:
 
 
 def host(rng: Random) -> str:
-    return f"{rng.choice(APPS)}-{rng.randint(1, 40):02d}.{rng.choice(['svc.cluster.local', 'internal.corp.net', 'eu-west-1.rds.amazonaws.com', 'prod.example.net'])}"
+    zone = rng.choice(["svc.cluster.local", "internal.corp.net", "eu-west-1.rds.amazonaws.com", "prod.example.net"])
+    return f"{rng.choice(APPS)}-{rng.randint(1, 40):02d}.{zone}"
 
 
 def dsn(rng: Random, scheme: str, port: int) -> Minted:
@@ -165,7 +233,14 @@ def credential_pair(rng: Random) -> Minted:
 def macaroon(rng: Random) -> Minted:
     """PyPI's: location pypi.org, an identifier, caveats, a signature."""
     ident = f"{some(rng, HEX, 8)}-{some(rng, HEX, 4)}-{some(rng, HEX, 4)}-{some(rng, HEX, 4)}-{some(rng, HEX, 12)}"
-    raw = b"\x02\x01\x08pypi.org\x02\x24" + ident.encode() + b"\x00\x02\x2c" + rng.randbytes(44) + b"\x00\x00\x06\x20" + rng.randbytes(32)
+    raw = (
+        b"\x02\x01\x08pypi.org\x02\x24"
+        + ident.encode()
+        + b"\x00\x02\x2c"
+        + rng.randbytes(44)
+        + b"\x00\x00\x06\x20"
+        + rng.randbytes(32)
+    )
     return whole("pypi-" + b64url(raw))
 
 
@@ -232,7 +307,10 @@ def sas(rng: Random) -> Minted:
     """An Azure shared access signature's `sig`."""
     signature = quote(b64(rng.randbytes(32)), safe="")
     place = f"https://{rng.choice(APPS)}store.blob.core.windows.net/{rng.choice(APPS)}/report.csv"
-    return Minted(f"{place}?sv=2024-11-04&st=2026-09-01T00%3A00%3A00Z&se=2027-01-01T00%3A00%3A00Z&sr=b&sp=r&sig={signature}", (signature,))
+    return Minted(
+        f"{place}?sv=2024-11-04&st=2026-09-01T00%3A00%3A00Z&se=2027-01-01T00%3A00%3A00Z&sr=b&sp=r&sig={signature}",
+        (signature,),
+    )
 
 
 def sha512_crypt(rng: Random) -> Minted:
@@ -249,7 +327,12 @@ def uuid4(rng: Random) -> str:
 
 
 def sentry_org(rng: Random) -> str:
-    claims = {"iat": rng.randint(1_700_000_000, 1_790_000_000) + 0.5, "url": "https://sentry.io", "region_url": "https://de.sentry.io", "org": rng.choice(APPS)}
+    claims = {
+        "iat": rng.randint(1_700_000_000, 1_790_000_000) + 0.5,
+        "url": "https://sentry.io",
+        "region_url": "https://de.sentry.io",
+        "org": rng.choice(APPS),
+    }
     return f"sntrys_{b64(json.dumps(claims, separators=(',', ':')).encode())}_{some(rng, BASE64, 43)}"
 
 
