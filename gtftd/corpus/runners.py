@@ -177,14 +177,14 @@ def _verdict(act: Act, runner: str) -> bool | None:
         return None
     output = act.output
     families = [runner] if runner in _FAILED and runner != "make" else list(_FAILED)
-    failed = any(_FAILED[family].search(output) for family in families)
+    failed = {family for family in families if _FAILED[family].search(output)}
     passed = any(_PASSED[family].search(output) for family in families)
-    if failed and (act.failed or not passed or runner in ("pytest", "go", "cargo", "js")):
+    if failed - {"make"} and (act.failed or not passed or runner in ("pytest", "go", "cargo", "js")):
         return False
     if _NOT_RUN.search(output) and not passed:
         return None
-    if act.failed:
-        return None if passed and not _ends_with_tests(act) else False
+    if act.failed or failed:
+        return passed and not _ends_with_tests(act)
     return True if passed or _exit_is_honest(act) else None
 
 
