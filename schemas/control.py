@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gtftd.schemas.corpus import Conventions, Fact, Task
+
 PROTOCOL = 1
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -156,7 +158,7 @@ class AddParams(Strict):
 
     paths: Annotated[tuple[FilePath, ...], Field(min_length=1, max_length=10_000, strict=False)]
     role: Name
-    task: Name | None = None
+    task: Task | None = None
     rig: Name | None = None
 
 
@@ -239,6 +241,15 @@ class DoubtRow(Answer):
     entry_id: str
     """The newest of them."""
     raised_at: float
+
+
+class DoubtsResult(Answer):
+    doubts: tuple[DoubtRow, ...] = ()
+
+
+class PurgeResult(Answer):
+    entry_id: str
+    tainted_snapshots: tuple[str, ...] = ()
 
 
 class Looked(Answer):
@@ -364,6 +375,78 @@ class LabelsResult(Answer):
     """Closed beads of which no entry tells."""
     counts: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Class of the reason, label, how many."""
+
+
+class TurnExplained(Answer):
+    """One message of an entry. `line`: where it begins in the transcript, from 1, while that is there."""
+
+    message: int
+    role: str
+    line: int | None = None
+    trainable: bool = False
+    masked: str | None = None
+    violations: tuple[str, ...] = ()
+    task: str | None = None
+
+
+class DoubtExplained(Answer):
+    """A span that was redacted although nobody is sure; `verdict` is empty while nobody has decided."""
+
+    digest: str
+    placeholder: str
+    kind: str
+    rule: str
+    message: int
+    verdict: str = ""
+
+
+class StaleCommand(Answer):
+    """A run of a command that the conventions have left behind."""
+
+    message: int
+    command: str
+    replacement: str
+    since: str | None = None
+
+
+class InSnapshot(Answer):
+    """What one snapshot says about an entry; `reason` is the use that is made of it, or why it is out."""
+
+    snapshot: str
+    created_at: float
+    is_in: bool
+    reason: str
+    why: str
+    tainted: bool = False
+
+
+class ExplainResult(Answer):
+    """Where an entry comes from, why it is labelled so, and what of it is learned where."""
+
+    entry_id: str
+    sha256: str
+    kind: str
+    origin: str
+    source: str
+    cut: str = ""
+    told_by: str = ""
+    """Who told of the session: hook, feed, sweep, ..."""
+    transcript: str | None = None
+    """What the turns were read from, while it is there."""
+    git_head: str | None = None
+    label: str
+    confidence: float
+    facts: tuple[Fact, ...] = ()
+    failures: tuple[str, ...] = ()
+    conventions: Conventions | None = None
+    turns: tuple[TurnExplained, ...] = ()
+    redactions: dict[str, int] = Field(default_factory=dict)
+    scrubber: str = ""
+    audited: str = ""
+    """The rules that last found nothing more in it."""
+    doubts: tuple[DoubtExplained, ...] = ()
+    stale: tuple[StaleCommand, ...] = ()
+    snapshots: tuple[InSnapshot, ...] = ()
 
 
 class EntriesStatus(Answer):

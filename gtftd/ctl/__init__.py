@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from gtftd.errors import GtftdError
@@ -10,10 +11,12 @@ OK, FAILED, USAGE, NO_DAEMON = 0, 1, 2, 3
 
 
 def main() -> None:
-    """Run one command. Exit codes: 0 well, 1 degraded or failed, 2 wrong usage, 3 no daemon answers."""
+    """Run one command. Exit codes: 0 well, 1 degraded or failed, 2 wrong usage, 3 no daemon answers, 130 Ctrl-C."""
     from gtftd.control.client import NoDaemon
     from gtftd.ctl.app import app
 
+    if "_GTFTCTL_COMPLETE" in os.environ:
+        _learn_shells()
     try:
         app(prog_name="gtftctl")
     except NoDaemon as error:
@@ -25,6 +28,13 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # `gtftctl logs | head`: nobody reads any more
         sys.exit(OK)
+
+
+def _learn_shells() -> None:
+    """Typer completes only where it may install itself; we leave the shell's files to their owner."""
+    from typer._completion_classes import completion_init
+
+    completion_init()
 
 
 def _complain(error: GtftdError) -> None:

@@ -85,12 +85,14 @@ def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def _show_groups(found: StatsResult) -> None:
+    from rich.text import Text
+
     for name, groups in found.by.items():
         heads = name.split(" ")
         table = show.table(*heads, *_SUMS, right=_SUMS)
         for value, sums in groups.items():
             parts = value.split("\x1f")
-            table.add_row(*(show.clean(part) for part in parts), *_numbers(sums))
+            table.add_row(*(Text(show.clean(part)) for part in parts), *_numbers(sums))
         if groups:
             show.console().print(table)
     show.print_line(f"{show.count(found.total.entries, 'entry')} in {found.folder}")

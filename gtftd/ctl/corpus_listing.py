@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -49,7 +49,12 @@ def list_entries(
     """The newest entries that match all of the options."""
     from gtftd.control.listing import read_entries
     from gtftd.schemas.control import EntriesParams
+    from gtftd.schemas.corpus import EntryKind, Label, Source, Task
 
+    check_choice("--kind", kind, get_args(EntryKind))
+    check_choice("--source", source, get_args(Source))
+    check_choice("--task", task, get_args(Task))
+    check_choice("--label", label, get_args(Label))
     if session is not None and len(session) < 4:
         raise typer.BadParameter("give at least the first four letters", param_hint="--session")
     chosen = EntriesParams(
@@ -88,6 +93,12 @@ def show_entry(
     out = show.console()
     for part in draw(entry, Path(row.path), out, full=full):
         out.print(part, soft_wrap=not out.is_terminal)
+
+
+def check_choice(option: str, value: str | None, allowed: Sequence[str]) -> None:
+    """A word that nothing is called would find nothing, and look like an answer."""
+    if value is not None and value not in allowed:
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(allowed)}", param_hint=option)
 
 
 def find_row(target: Target, entry_id: str) -> EntryRow:

@@ -46,7 +46,7 @@ def read_stats(state_dir: Path, by: Sequence[str] | None = None) -> StatsResult:
 
 def read_labels(state_dir: Path) -> LabelsResult:
     """Every closed bead once: the class of the last reason that was given, the label that evidence gave it."""
-    from gtftd.corpus.reasons import classify  # type: ignore[import-not-found]
+    from gtftd.corpus.reasons import classify
     from gtftd.ctl.corpus_closed import closed_beads
 
     with reading(state_dir) as connection:
@@ -54,7 +54,7 @@ def read_labels(state_dir: Path) -> LabelsResult:
     counts: dict[str, Counter[str]] = {}
     for bead in beads:
         if bead.label is not None:
-            counts.setdefault(classify(bead.reason), Counter())[bead.label] += 1
+            counts.setdefault(classify(bead.reason).name, Counter())[bead.label] += 1
     return LabelsResult(
         closed=len(beads),
         unlabelled=sum(bead.label is None for bead in beads),

@@ -68,6 +68,7 @@ class Parts:
     runtime: Runtime
     evidence: Evidence
     store: EntryStore
+    collector: Collector
     documents: Documents
     spool: Spool
     estop: EStop
@@ -163,6 +164,7 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
         runtime=runtime,
         evidence=evidence,
         store=store,
+        collector=collector,
         documents=documents,
         spool=spool,
         estop=estop,

@@ -230,6 +230,14 @@ def test_events_can_be_checked(tmp_path: Path) -> None:
     assert gtftctl("events", "--check", file, home=tmp_path).returncode == 1
 
 
+def test_the_shell_completes(tmp_path: Path) -> None:
+    """Commands of commands too, without anything being installed."""
+    command = [sys.executable, "-P", "-c", "from gtftd.ctl import main; main()"]
+    words = {"_GTFTCTL_COMPLETE": "complete_bash", "COMP_WORDS": "gtftctl corpus sn", "COMP_CWORD": "2"}
+    told = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60, env=os.environ | words)
+    assert ["snapshot", "snapshots"] == told.stdout.split()
+
+
 def test_watch_in_a_pipe_prints_lines(daemon: Daemon, state_dir: Path) -> None:
     """Until it is told to end, and then it ends well."""
     command = [sys.executable, "-P", "-c", "from gtftd.ctl import main; main()", "watch", "--state-dir", str(state_dir)]

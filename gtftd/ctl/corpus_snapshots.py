@@ -1,0 +1,208 @@
+"""gtftctl corpus snapshot, snapshots, diff, verify, export: what a training run reads; no daemon needs to run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO, get_args
+
+import typer
+
+from gtftd.ctl import show
+from gtftd.ctl.target import Json, Target
+
+if TYPE_CHECKING:
+    from gtftd.schemas.snapshots import Change, Manifest, SnapshotDiff, SnapshotRow
+
+SnapshotId = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Its id, or the first letters of it.")]
+_SHOWN_CHANGES = 20
+_NUMBERS = ("age", "entries", "tokens", "pairs")
+
+
+def snapshot(
+    target: Target,
+    *,
+    role: Annotated[str | None, typer.Option("--role", help="Only entries of this role.")] = None,
+    rig: Annotated[str | None, typer.Option("--rig", help="For this rig: its entries, and those shared.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Build a snapshot of the corpus as it is now; exit code 1 when it is not ready to be trained on, and why."""
+    from gtftd.corpus.snapshot import build_snapshot
+    from gtftd.ctl.corpus_progress import Step, shown
+    from gtftd.settings import load_settings
+
+    need_state(target)
+    settings = load_settings(target.config)
+    with shown(quiet=as_json) as draw:
+
+        def progress(stage: str, done: int, total: int) -> None:
+            draw(Step(stage, done, total or None))
+
+        made = build_snapshot(target.state_dir, settings, role=role, rig=rig, progress=progress)
+    if as_json:
+        show.print_json(made.model_dump(mode="json"))
+    else:
+        _show_manifest(made)
+    if not made.ready:
+        raise typer.Exit(1)
+
+
+def snapshots(target: Target, *, as_json: Json = False) -> None:
+    """Every snapshot, the newest first: what is in it, and whether it is ready."""
+    from gtftd.corpus.snapshot import list_snapshots
+
+    rows = list_snapshots(target.state_dir)
+    if as_json:
+        show.print_json([row.model_dump(mode="json") for row in rows])
+        return
+    from rich.text import Text
+
+    table = show.table("snapshot", "age", "for", "entries", "tokens", "pairs", "state", right=_NUMBERS)
+    for row in rows:
+        numbers = (f"{row.items:,}", f"{row.supervised_tokens:,}", f"{row.pairs:,}")
+        age = Text(show.short_age(row.created_at), show.DIM)
+        table.add_row(
+            Text(row.id[:12], show.CALM), age, Text(show.clean(_for(row.role, row.rig))), *numbers, _state(row)
+        )
+    if rows:
+        show.console().print(table)
+    else:
+        show.print_line("no snapshots; `gtftctl corpus snapshot` builds one")
+
+
+def diff(
+    target: Target,
+    a: Annotated[str, typer.Argument(metavar="A", help="The one before.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The one after.")],
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="Every entry that differs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What changed from snapshot A to snapshot B: entries that came, went, or stand there otherwise."""
+    from gtftd.corpus.snapshot import diff as compare
+
+    found = compare(target.state_dir, a, b)
+    if as_json:
+        show.print_json(found.model_dump(mode="json"))
+        return
+    _show_diff(found, len_shown=None if all_ else _SHOWN_CHANGES)
+
+
+def verify(target: Target, snapshot_id: SnapshotId, *, as_json: Json = False) -> None:
+    """Compute every sum of a snapshot again; exit code 1 when it is not what its id says."""
+    from gtftd.corpus.snapshot import verify as check
+
+    found = check(target.state_dir, snapshot_id)
+    if as_json:
+        show.print_json(found.model_dump(mode="json"))
+    elif found.is_whole:
+        show.print_line(f"{found.id[:12]} is whole: {show.count(found.items, 'entry')}, {found.contents:,} contents")
+    for problem in () if as_json else found.problems:
+        show.print_line(show.clean(problem))
+    if not found.is_whole:
+        raise typer.Exit(1)
+
+
+def export(
+    target: Target,
+    snapshot_id: SnapshotId,
+    *,
+    format_: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="chat, pairs or kto.")] = "chat",
+    split: Annotated[str, typer.Option("--split", help="train, dev, test or all.")] = "train",
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Else standard output.")] = None,
+) -> None:
+    """The rows that a trainer reads, one JSON object a line. Refused for a tainted snapshot."""
+    from gtftd.corpus.snapshot import export as rows_of
+    from gtftd.corpus.snapshot.export import Format
+    from gtftd.ctl.corpus_listing import check_choice
+    from gtftd.schemas.snapshots import Split
+
+    check_choice("--format", format_, get_args(Format))
+    check_choice("--split", split, (*get_args(Split), "all"))
+    chosen = None if split == "all" else split
+    rows = rows_of(target.state_dir, snapshot_id, format_, split=chosen)  # type: ignore[arg-type]  # just checked
+    if out is None:
+        _write_rows(rows, sys.stdout)
+        return
+    count = _write_file(rows, out)
+    show.print_line(f"{show.count(count, 'row')} in {out}")
+
+
+def need_state(target: Target) -> None:
+    """Missing or Refused where there is nothing that could be read."""
+    from gtftd.control.listing import reading
+
+    with reading(target.state_dir):
+        pass
+
+
+def _show_manifest(made: Manifest) -> None:
+    from gtftd.ctl.page import counts
+
+    show.print_line(f"snapshot {made.id}")
+    selection = made.selection
+    for name, value in (
+        ("for", _for(selection.role, selection.rig)),
+        ("entries", f"{made.items:,}: {counts(made.by_split)}; {counts(made.by_use)}"),
+        ("labels", counts(made.by_label)),
+        ("to learn", f"{made.supervised_tokens:,} tokens in {show.count(made.windows, 'window')}"),
+        ("preferences", f"{show.count(made.pairs, 'pair')}, {made.unpaired:,} unpaired"),
+        ("left out", counts(made.excluded)),
+        ("ready", "yes" if made.ready else "no:"),
+    ):
+        show.print_line(f"{name:11}  {show.clean(value)}")
+    for gate in made.reasons:
+        show.print_line(f"{'':11}  {gate.gate.replace('_', ' ')}: {show.clean(gate.why)}")
+
+
+def _for(role: str | None, rig: str | None) -> str:
+    return show.clean(" of ".join(part for part in (role, rig) if part)) or "everybody"
+
+
+def _state(row: SnapshotRow) -> str:
+    if row.tainted:
+        return f"[{show.BAD}]tainted[/]"
+    return f"[{show.GOOD}]ready[/]" if row.ready else f"not ready: {', '.join(row.reasons)}"
+
+
+def _show_diff(found: SnapshotDiff, *, len_shown: int | None) -> None:
+    counted = f"{len(found.added):,} came, {len(found.removed):,} went, {len(found.changed):,} changed"
+    show.print_line(f"{found.a[:12]} to {found.b[:12]}: {counted}, {found.same:,} the same")
+    for sign, changes in (("+", found.added), ("-", found.removed), ("~", found.changed)):
+        for change in changes[:len_shown]:
+            show.print_line(f"{sign} {change.entry_id[:8]}  {show.clean(_change(change))}".rstrip())
+        if len_shown is not None and len(changes) > len_shown:
+            show.print_line(f"{sign} {len(changes) - len_shown:,} more, see --all")
+
+
+def _change(change: Change) -> str:
+    """`label completed > merged, weight 0.5 > 1.0`; the reason for one that went."""
+    before, after = change.before, change.after
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    moved = [f"{name} {before.get(name, '-')} > {after.get(name, '-')}" for name in names if name in before]
+    return change.why or ", ".join(moved or (f"{name} {after[name]}" for name in names))
+
+
+def _write_rows(rows: Iterable[Mapping[str, object]], file: TextIO) -> int:
+    count = 0
+    for row in rows:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        count += 1
+    return count
+
+
+def _write_file(rows: Iterable[Mapping[str, object]], path: Path) -> int:
+    """Written aside and renamed: FILE holds all rows or is not there."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            count = _write_rows(rows, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return count

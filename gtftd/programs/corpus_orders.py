@@ -1,0 +1,184 @@
+"""What gtftctl may order of the corpus: collect, audit, review, purge. Long orders tell how far they have come."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from gtftd.control.server import ControlServer
+from gtftd.corpus.audit import Audit
+from gtftd.corpus.recollect import Sessions
+from gtftd.corpus.review import Review
+from gtftd.errors import Invalid
+from gtftd.schemas import control as wire
+
+if TYPE_CHECKING:
+    from gtftd.programs.parts import Parts
+
+EVERY_S = 0.1
+"""Progress is told no more often than this."""
+STEP_S = 10.0
+"""How long a step that has begun may go on after its caller hung up."""
+LOOK_S = 120.0
+LONG_S = 3600.0
+P = TypeVar("P", wire.CollectProgress, wire.AuditProgress)
+
+
+class CollectOrders:
+    """The verbs that collect. Two orders of a kind do not run at once: the second one waits for the first."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._sessions = Sessions(parts.database, parts.evidence, parts.store, parts.collector)
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    def register(self, server: ControlServer) -> None:
+        server.verb("corpus.collect", wire.CollectParams, self.collect)
+        server.verb("corpus.artifacts", wire.ArtifactsParams, self.artifacts)
+        server.verb("corpus.operational", wire.OperationalParams, self.operational)
+        server.verb("corpus.interactions", wire.NoParams, self.interactions)
+        server.verb("corpus.prime", wire.PrimeParams, self.prime)
+        server.verb("corpus.sweep", wire.NoParams, self.sweep)
+        server.verb("corpus.add", wire.AddParams, self.add)
+
+    def collect(self, params: wire.CollectParams) -> AsyncIterator[wire.CollectProgress]:
+        if [params.session_id is not None, params.bead is not None, params.all].count(True) != 1:
+            raise Invalid("name a session, a bead, or all; one of the three")
+        return self._in_turn("collect", self._collect(params))
+
+    def artifacts(self, params: wire.ArtifactsParams) -> AsyncIterator[wire.CollectProgress]:
+        return self._in_turn("artifacts", self._parts.documents.artifacts(_path(params.folder)))
+
+    def operational(self, params: wire.OperationalParams) -> AsyncIterator[wire.CollectProgress]:
+        databases = params.databases or None
+        return self._in_turn("operational", self._parts.documents.operational(_path(params.export), databases))
+
+    def interactions(self, _: wire.NoParams) -> AsyncIterator[wire.CollectProgress]:
+        return self._in_turn("interactions", self._parts.documents.interactions())
+
+    def prime(self, params: wire.PrimeParams) -> AsyncIterator[wire.CollectProgress]:
+        return self._in_turn("prime", self._parts.documents.prime(params.roles or None))
+
+    def sweep(self, _: wire.NoParams) -> AsyncIterator[wire.CollectProgress]:
+        return self._in_turn("sweep", self._sweep())
+
+    def add(self, params: wire.AddParams) -> AsyncIterator[wire.CollectProgress]:
+        return self._in_turn("add", self._add(params))
+
+    async def _collect(self, params: wire.CollectParams) -> AsyncIterator[wire.CollectProgress]:
+        if params.session_id is not None:
+            chosen = await self._sessions.named(params.session_id)
+        elif params.bead is not None:
+            chosen = await self._sessions.of_bead(params.bead)
+        else:
+            chosen = await self._sessions.all()
+        async for progress in self._sessions.collect(chosen):
+            yield progress
+
+    async def _sweep(self) -> AsyncIterator[wire.CollectProgress]:
+        """The source's own pass, now. What it finds are facts; entries come of them by the usual reactions."""
+        found = await self._parts.sweep.step()
+        yield wire.CollectProgress(phase="sweep", done=found, stored=found, finished=True)
+
+    async def _add(self, params: wire.AddParams) -> AsyncIterator[wire.CollectProgress]:
+        """File after file; a mistake in one of them ends it there, and what was added before stays."""
+        before = wire.CollectProgress(phase="add")
+        for number, path in enumerate(params.paths, start=1):
+            progress = before
+            files = self._parts.documents.add(Path(path), role=params.role, task=params.task, rig=params.rig)
+            async for step in files:
+                progress = _after(before, step)
+                yield progress.model_copy(update={"finished": step.finished and number == len(params.paths)})
+            before = progress
+
+    async def _in_turn(
+        self, kind: str, items: AsyncIterator[wire.CollectProgress]
+    ) -> AsyncIterator[wire.CollectProgress]:
+        async with self._turns.setdefault(kind, asyncio.Lock()), aclosing(_told(items)) as told:
+            async for item in told:
+                yield item
+
+
+class SafetyOrders:
+    """The verbs that keep the corpus safe."""
+
+    def __init__(self, audit: Audit, review: Review) -> None:
+        self._audit = audit
+        self._review = review
+
+    def register(self, server: ControlServer) -> None:
+        server.verb("corpus.audit", wire.AuditParams, self.audit)
+        server.verb("corpus.doubts", wire.DoubtsParams, self.doubts)
+        server.verb("corpus.look", wire.DoubtParams, self.look, timeout_s=LOOK_S)
+        server.verb("corpus.restore", wire.VerdictParams, self.restore, timeout_s=LONG_S)
+        server.verb("corpus.keep", wire.VerdictParams, self.keep)
+        server.verb("corpus.purge", wire.PurgeParams, self.purge, timeout_s=LONG_S)
+
+    def audit(self, params: wire.AuditParams) -> AsyncIterator[wire.AuditProgress]:
+        return _told(self._audit.run(only_old=not params.all))
+
+    async def doubts(self, params: wire.DoubtsParams) -> wire.DoubtsResult:
+        return wire.DoubtsResult(doubts=tuple(await self._review.doubts(params.limit)))
+
+    async def look(self, params: wire.DoubtParams) -> wire.Looked:
+        """The value goes to the terminal of who asked, and nowhere else."""
+        return await self._review.look(params.digest)
+
+    async def restore(self, params: wire.VerdictParams) -> wire.ChangedResult:
+        doubt = await self._review.restore(params.digest, by=params.by)
+        told = f"passes from now on; the entries with it ({doubt.entries}) are collected again"
+        return wire.ChangedResult(changed=(doubt.placeholder,), detail=told)
+
+    async def keep(self, params: wire.VerdictParams) -> wire.ChangedResult:
+        doubt = await self._review.keep(params.digest, by=params.by)
+        return wire.ChangedResult(changed=(doubt.placeholder,), detail="stays redacted, and is asked about no more")
+
+    async def purge(self, params: wire.PurgeParams) -> wire.PurgeResult:
+        snapshots = await self._audit.purge(params.entry_id, params.reason, by=params.by)
+        return wire.PurgeResult(entry_id=params.entry_id, tainted_snapshots=tuple(snapshots))
+
+
+async def _told(items: AsyncIterator[P]) -> AsyncGenerator[P, None]:
+    """Not every step, but the last."""
+    told = float("-inf")
+    async with aclosing(_whole_steps(items)) as steps:
+        async for item in steps:
+            if item.finished or time.monotonic() - told >= EVERY_S:
+                told = time.monotonic()
+                yield item
+
+
+async def _whole_steps(items: AsyncIterator[P]) -> AsyncGenerator[P, None]:
+    """Whoever hangs up ends the order between two steps, not within one."""
+    try:
+        while (item := await _step(items)) is not None:
+            yield item
+    finally:
+        if inspect.isasyncgen(items):
+            await items.aclose()
+
+
+async def _step(items: AsyncIterator[P]) -> P | None:
+    step = asyncio.ensure_future(anext(items, None))
+    try:
+        return await asyncio.shield(step)
+    except asyncio.CancelledError:
+        await asyncio.wait({step}, timeout=STEP_S)
+        step.cancel()
+        await asyncio.gather(step, return_exceptions=True)
+        raise
+
+
+def _after(before: wire.CollectProgress, step: wire.CollectProgress) -> wire.CollectProgress:
+    """Both together: one file's progress after those of the files before it."""
+    names = ("done", "stored", "unchanged", "skipped", "withdrawn")
+    return step.model_copy(update={name: getattr(before, name) + getattr(step, name) for name in names})
+
+
+def _path(named: str | None) -> Path | None:
+    return None if named is None else Path(named)
