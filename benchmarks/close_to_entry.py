@@ -38,6 +38,9 @@ LOOK_S = 0.001
 
 
 @dataclass(frozen=True)
+_ENTRY = "SELECT sha256 FROM entries WHERE bead = ? AND kind = 'session'"
+
+
 class Close:
     """One close: moments in Unix seconds."""
 
@@ -93,7 +96,7 @@ class Polecat:
     def _wait_for_entry(self, bead: str) -> float:
         deadline = time.time() + LATEST_S
         while time.time() < deadline:
-            row = self._reader.execute("SELECT sha256 FROM entries WHERE bead = ?", (bead,)).fetchone()
+            row = self._reader.execute(_ENTRY, (bead,)).fetchone()
             if row is not None and self._file(row[0]).exists():
                 return time.time()
             time.sleep(LOOK_S)

@@ -272,6 +272,8 @@ class FinalState:
 
     entries: dict[str, str]
     """Entry id to content hash, as the rows say."""
+    documents: dict[str, str]
+    """Entries that are no session: what they say depends on when a database was read."""
     files: dict[str, str]
     """Name of each file below `objects` to the hash of what is in it."""
     per_close: dict[tuple[str, int, str], int]
@@ -285,9 +287,11 @@ def final_state(state_dir: Path) -> FinalState:
     connection = sqlite3.connect(f"file:{state_dir / 'state.db'}?mode=ro", uri=True)
     try:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        entries = dict(connection.execute("SELECT entry_id, sha256 FROM entries"))
+        entries = dict(connection.execute("SELECT entry_id, sha256 FROM entries WHERE kind = 'session'"))
+        documents = dict(connection.execute("SELECT entry_id, sha256 FROM entries WHERE kind <> 'session'"))
         counts = connection.execute(
-            "SELECT bead, episode, session_id, count(*) FROM entries WHERE bead IS NOT NULL GROUP BY 1, 2, 3"
+            "SELECT bead, episode, session_id, count(*) FROM entries"
+            " WHERE bead IS NOT NULL AND kind = 'session' GROUP BY 1, 2, 3"
         )
         per_close = {(bead, episode, session): count for bead, episode, session, count in counts}
         closes = frozenset(connection.execute("SELECT database, bead, episode FROM closes").fetchall())
@@ -296,12 +300,13 @@ def final_state(state_dir: Path) -> FinalState:
         connection.close()
     objects = state_dir / "entries" / "objects"
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in objects.glob("*/*")}
-    return FinalState(entries, files, per_close, closes, parked)
+    return FinalState(entries, documents, files, per_close, closes, parked)
 
 
 def check_whole(state: FinalState) -> None:
     """Every row has its file, every file its row, and every file the content that its name says."""
-    assert {f"{sha256}.json": sha256 for sha256 in state.entries.values()} == state.files
+    told = [*state.entries.values(), *state.documents.values()]
+    assert {f"{sha256}.json": sha256 for sha256 in told} == state.files
 
 
 def read_entries(state_dir: Path) -> dict[str, dict[str, Any]]:
