@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,8 +42,18 @@ def estimate_tokens(text: str) -> int:
 
 
 def call_text(name: str, arguments: Mapping[str, object]) -> str:
-    """A tool call as the text that stands for it where text is counted or compared."""
-    return f"{name} {json.dumps(arguments, ensure_ascii=False, separators=(',', ':'), default=str)}"
+    """A tool call as plain words, for counting and comparing: its name, and each argument without escapes."""
+    return f"{name} {_plain(arguments)}"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return " ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_plain, value))
+    return str(value)
 
 
 def spoken(message: Message) -> str:
@@ -99,11 +108,12 @@ class _Cutter:
     def _next(self, at: int) -> tuple[Window, int]:
         """The window whose first target is the `at`-th, and which target comes after it."""
         first = self.targets[at]
-        used = self._size(first)
-        start = first
-        while start > 0 and used + self._size(start - 1) <= max(self.budget * BEFORE_SHARE, used):
+        start, before = first, 0
+        room = min(self.budget * BEFORE_SHARE, self.budget - self._size(first))
+        while start > 0 and before + self._size(start - 1) <= room:
             start -= 1
-            used += self._size(start)
+            before += self._size(start)
+        used = before + self._size(first)
         stop, last = first + 1, at
         while last + 1 < len(self.targets):
             following = self.targets[last + 1]

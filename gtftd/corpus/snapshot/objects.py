@@ -1,0 +1,90 @@
+"""Contents and texts of snapshots: hard links to what the corpus stored, made before anything is read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from gtftd.corpus.snapshot.folder import CONTENT_SUFFIX, TEXT_SUFFIX
+from gtftd.errors import Corrupt, Missing
+from gtftd.schemas.corpus import Entry
+from gtftd.state.files import content_path, fsync_folder, write_content
+
+
+class Objects:
+    """The folder `snapshots/objects`. What stands in it is never written again."""
+
+    def __init__(self, folder: Path, entries: Path) -> None:
+        """`entries`: where the corpus keeps `objects/` and `texts/`."""
+        self.folder = folder
+        self._entries = entries
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._there = {file.name for shard in os.scandir(folder) if shard.is_dir() for file in os.scandir(shard)}
+        self.linked: set[str] = set()
+        """Names of what this builder added."""
+
+    def link_content(self, sha256: str) -> bool:
+        """False when the corpus has replaced or withdrawn that content meanwhile."""
+        return self._link(self._entries / "objects", sha256, CONTENT_SUFFIX)
+
+    def link_text(self, sha256: str) -> bool:
+        return self._link(self._entries / "texts", sha256, TEXT_SUFFIX)
+
+    def sync(self) -> None:
+        """After this, what was linked survives a power cut."""
+        for shard in sorted({name[:2] for name in self.linked}):
+            fsync_folder(self.folder / shard)
+        fsync_folder(self.folder)
+
+    def remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            (self.folder / name[:2] / name).unlink(missing_ok=True)
+            self._there.discard(name)
+            self.linked.discard(name)
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self._there)
+
+    def _link(self, source: Path, sha256: str, suffix: str) -> bool:
+        name = f"{sha256}{suffix}"
+        if name in self._there:
+            return True
+        target = content_path(self.folder, sha256, suffix=suffix)
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        try:
+            os.link(content_path(source, sha256, suffix=suffix), target)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
+                raise
+            write_content(self.folder, content_path(source, sha256, suffix=suffix).read_bytes(), suffix=suffix)
+        self._there.add(name)
+        self.linked.add(name)
+        return True
+
+
+def read_content(folder: Path, sha256: str) -> Entry:
+    """An entry as it was when the snapshot was built. Raises Missing or Corrupt."""
+    return Entry.model_validate_json(_read(content_path(folder, sha256, suffix=CONTENT_SUFFIX), sha256))
+
+
+def read_text(folder: Path, sha256: str) -> str:
+    return _read(content_path(folder, sha256, suffix=TEXT_SUFFIX), sha256).decode()
+
+
+def _read(path: Path, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise Missing(
+            f"{path.name} is not among the contents of snapshots: it was purged, or the folder damaged"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise Corrupt(f"{path} was changed after it was written")
+    return content
