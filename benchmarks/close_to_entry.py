@@ -35,12 +35,10 @@ from gtftd.town.layout import load_town
 RIG, PREFIX, ACTOR = "harbor", "hb", "harbor/polecats/nux"
 LATEST_S = 30.0
 LOOK_S = 0.001
-
-
-@dataclass(frozen=True)
 _ENTRY = "SELECT sha256 FROM entries WHERE bead = ? AND kind = 'session'"
 
 
+@dataclass(frozen=True)
 class Close:
     """One close: moments in Unix seconds."""
 
