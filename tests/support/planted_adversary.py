@@ -20,19 +20,21 @@ _NOBODY: frozenset[int] = frozenset()
 _DEPTH = 3
 _ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
 _FOLD = re.compile(r"[ \t]*[│┃║|]?[ \t]*\n[ \t]*[│┃║|⎿]?[ \t]*")
-_NOISE = dict.fromkeys(map(ord, " \t\r\n\v\f'\"`\\│┃║|⎿\u200b"))
+_NOISE = "'\"`\\│┃║|⎿\u200b"
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf\"'/\\]))")
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{12,}")
 _HEX = re.compile(r"[0-9a-fA-F]{16,}")
 _PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]{8,}")
 _GZIP = b"\x1f\x8b\x08"
-_URLSAFE = str.maketrans("-_", "+/")
 
 
 def squeezed(text: str) -> str:
     """Without blanks, quotes, backslashes and borders: what stays together however it was folded or quoted."""
-    return text.translate(_NOISE)
+    text = "".join(text.split())
+    for noise in _NOISE:
+        text = text.replace(noise, "")
+    return text
 
 
 def _unescaped(text: str) -> str:
@@ -53,9 +55,8 @@ def _inflated(raw: bytes) -> Iterator[bytes]:
 
 
 def _decoded(run: str, starts: tuple[int, ...]) -> Iterator[bytes]:
-    plain = run.translate(_URLSAFE)
     for start in starts:
-        part = plain[start:]
+        part = run[start:]
         if len(part) % 4 == 1:
             part = part[:-1]
         try:
@@ -66,7 +67,7 @@ def _decoded(run: str, starts: tuple[int, ...]) -> Iterator[bytes]:
 
 def _blobs(text: str, every_start: bool) -> Iterator[bytes]:
     """What is left of a blob that was cut may begin anywhere within four characters."""
-    for match in _BASE64.finditer(text):
+    for match in _BASE64.finditer(text.replace("-", "+").replace("_", "/")):
         yield from _decoded(match.group(), (0, 1, 2, 3) if every_start else (0,))
     for match in _HEX.finditer(text):
         for start in (0, 1) if every_start else (0,):

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
+from tests.support.planted_filler import files_under
+
 PIECE = 24_000
 _MOST_OF_ONE = 200_000
 _ROOT = Path(__file__).parents[2]
@@ -31,11 +33,7 @@ class Clean:
 
 
 def _of(folder: Path, *endings: str) -> list[Path]:
-    return (
-        sorted(path for path in folder.rglob("*") if path.name.endswith(endings) and path.is_file())
-        if folder.is_dir()
-        else []
-    )
+    return [path for path in files_under(folder) if path.name.endswith(endings)]
 
 
 @lru_cache(maxsize=1)
@@ -52,12 +50,8 @@ def _node() -> Path:
     return next((path for path in (Path("/usr/lib/node_modules"), Path("/usr/share/nodejs")) if path.is_dir()), _DOC)
 
 
-def _stdlib_code() -> list[Path]:
-    return [path for path in _of(_stdlib(), ".py") if "site-packages" not in path.parts]
-
-
 _FILES: dict[str, tuple[float, Callable[[], list[Path]]]] = {
-    "stdlib code": (0.18, _stdlib_code),
+    "stdlib code": (0.18, lambda: _of(_stdlib(), ".py")),
     "package code": (0.28, lambda: _of(_installed(), ".py", ".pyi")),
     "javascript": (0.10, lambda: [*_of(_node(), ".js", ".ts", ".mjs"), *_of(_installed(), ".js")]),
     "json and yaml": (0.08, lambda: [*_of(_installed(), ".json", ".yaml", ".yml", ".toml"), *_of(_node(), ".json")]),
@@ -104,7 +98,7 @@ def _locks() -> Iterator[Clean]:
     for record in _of(_installed(), "dist-info/RECORD"):
         yield from _pieces("lock files", str(record), record.read_text(errors="ignore"))
     packages: dict[str, object] = {}
-    for path in [*_of(_node(), "package.json"), *_of(_installed(), ".py")[:3000]]:
+    for path in [*_of(_node(), "package.json"), *_of(_installed(), ".py")[:1500]]:
         name, raw = path.parent.name, path.read_bytes()
         packages[f"node_modules/{name}"] = {
             "version": f"{len(raw) % 9}.{len(raw) % 23}.{len(raw) % 7}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sysconfig
 import zlib
 from collections.abc import Iterator
@@ -16,12 +17,21 @@ _SHARED = Path(__file__).parents[3] / "shared" / "data"
 _ENDINGS = (".py", ".md", ".rst", ".txt", ".toml", ".json", ".js", ".tmpl")
 
 
+@lru_cache(maxsize=16)
+def files_under(folder: Path) -> tuple[Path, ...]:
+    """Every file, in an order that does not depend on the file system. What is installed is no part of the library."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in ("__pycache__", "site-packages", "dist-packages"))
+        found += [Path(place, name) for name in sorted(names)]
+    return tuple(found)
+
+
 def _files() -> Iterator[Path]:
     if _SHARED.is_dir():
-        yield from sorted(path for path in _SHARED.rglob("*") if path.suffix in (".md", ".toml", ".tmpl", ".jsonl"))
+        yield from (path for path in files_under(_SHARED) if path.suffix in (".md", ".toml", ".tmpl", ".jsonl"))
     for name in ("stdlib", "purelib"):
-        folder = Path(sysconfig.get_path(name))
-        paths = sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS)
+        paths = [path for path in files_under(Path(sysconfig.get_path(name))) if path.suffix in _ENDINGS]
         Random(name).shuffle(paths)
         yield from paths
 
