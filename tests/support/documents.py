@@ -84,7 +84,7 @@ async def desk(
     databases: tuple[str, ...] = (),
     settings: CollectionSettings | None = None,
     gt_version: str | None = None,
-    clock: float = 1_750_000_000.0,
+    clock: float = 4_000_000_000.0,
 ) -> AsyncIterator[Desk]:
     """With `port` the town has a beads server there."""
     state.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,8 @@ def test_a_convoy_an_expansion_and_an_extension_are_read() -> None:
     )
     assert (True, "{target}.gate") == (expansion.is_valid, expansion.steps[1].id)
     extension = read(
-        'formula = "more"\ntype = "workflow"\nextends = ["base"]\n[[compose.expand]]\ntarget = "check"\nwith = "gated"\n'
+        'formula = "more"\ntype = "workflow"\nextends = ["base"]\n[[compose.expand]]\ntarget = "check"\n'
+        'with = "gated"\n'
     )
     assert (True, ("base",), (Expansion("check", "gated"),)) == (
         extension.is_valid,
