@@ -24,7 +24,7 @@ _EVERY_S = 0.5
 def main(arguments: list[str] | None = None) -> int:
     """The exit code; see above."""
     options = _parse(arguments)
-    logs.configure(options.log_level, console=False, file=options.state_dir / "logs" / "snapshot.log")
+    logs.configure(options.log_level, console=False, file=_log_file(options.state_dir))
     try:
         settings = load_settings(options.config)
         manifest = build_snapshot(
@@ -35,6 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(manifest.model_dump_json(), flush=True)  # noqa: T201
     return 0 if manifest.ready else NOT_READY
+
+
+def _log_file(state_dir: Path) -> Path | None:
+    """Beside the daemon's own; nowhere where there is no state."""
+    if not state_dir.is_dir():
+        return None
+    (state_dir / "logs").mkdir(exist_ok=True, mode=0o700)
+    return state_dir / "logs" / "snapshot.log"
 
 
 class Teller:

@@ -95,7 +95,7 @@ def _give_part(
 
 
 def _least_held_out(splits: set[Split]) -> Split | None:
-    return min(splits, key=_HELD_OUT.__getitem__) if splits else None
+    return next((split for split in _HELD_OUT if split in splits), None)
 
 
 def hubs_of(nodes: Sequence[Node], hub_beads: int) -> set[str]:
