@@ -209,9 +209,9 @@ def _weighed(case: _Case, label: Label, confidence: float) -> float:
 
 
 def _against(case: _Case) -> Iterator[float]:
-    """A factor for each contradiction."""
+    """A factor for each contradiction. Failing tests are none for who sends work back because of them."""
     for kinds, factor in _CONTRADICTIONS:
-        if case.all(*kinds):
+        if case.all(*kinds) and (kinds != ("tests_failed",) or case.closer != "who decides"):
             yield factor
     if case.reason and case.reason_class.is_administrative:
         yield 0.8
@@ -275,9 +275,10 @@ def _again(stint: Stint) -> Fact:
 
 
 def _of_close(close: Close, stint: Stint | None) -> Iterator[Fact]:
-    reason = classify(close.reason)
-    yield Fact(kind="close_reason", detail=f"{reason.name} by {_closer(close, stint)}", at=close.closed_at)
-    if close.swept:
+    reason, closer = classify(close.reason), _closer(close, stint)
+    yield Fact(kind="close_reason", detail=f"{reason.name} by {closer}", at=close.closed_at)
+    is_decision = closer == "who decides" and not reason.is_administrative
+    if close.swept and not reason.claims_landing and not is_decision:
         yield Fact(kind="mass_close", detail="many beads at once by one actor", at=close.closed_at)
     if close.reopened:
         yield Fact(kind="reopened", detail="opened again later")

@@ -27,7 +27,8 @@ class Sling:
 PLAN = (
     Sling(0.2, "harbor", "furiosa", "compaction"), Sling(0.3, "harbor", "nux"), Sling(0.35, "lantern", "toast"),
     Sling(0.4, "harbor", "slit", "dies"), Sling(0.5, "lantern", "capable", "thinking"),
-    Sling(0.5, "harbor", "nux"), Sling(0.6, "lantern", "toast"), Sling(2.2, "harbor", "furiosa", "sidechain"),
+    Sling(0.5, "harbor", "nux"), Sling(0.6, "lantern", "toast"), Sling(1.4, "harbor", "nux", "rejected"),
+    Sling(2.2, "harbor", "furiosa", "sidechain"),
     Sling(2.4, "lantern", "capable", "sidechain"), Sling(2.8, "harbor", "slit", "no_changes"),
     Sling(3.2, "harbor", "nux", "escalates"), Sling(3.6, "lantern", "toast", "compaction"),
     Sling(4.2, "harbor", "furiosa", "thinking"), Sling(4.4, "lantern", "capable"),

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from gtftd.sampletown.agent import Steps
+from gtftd.sampletown.repository import land_commit
 from gtftd.sampletown.world import World
 
 PRUNED = frozenset({"boot", "spawn"})
@@ -36,6 +37,19 @@ def edit_documents(world: World) -> Steps:
         f'formula = "{fresh.name.split(".")[0]}"\ntype = "workflow"\nversion = 1\n\n'
         '[[steps]]\nid = "check"\ntitle = "Check"\n'
     )
+
+
+def revert_merge(world: World) -> Steps:
+    """A person takes back the first merge of a harbor bead: it broke what no test looks at."""
+    yield 4.6 * 3600
+    while not world.is_over:
+        for bead, landed in world.landed.items():
+            if bead.startswith("hb-") and world.truth.beads[bead].episodes[-1].outcome == "merged":
+                message = f'Revert "{landed.subject}"\n\nThis reverts commit {landed.sha}.'
+                land_commit(world.root / "harbor/mayor/rig", message, "overseer", world.now())
+                world.truth.reverted(bead)
+                return
+        yield 600.0
 
 
 def prune_feed(world: World) -> Steps:

@@ -6,7 +6,8 @@ A round of a patrol is nobody's work; a merge request is the work of the refiner
 from __future__ import annotations
 
 from gtftd.sampletown.agent import AgentSession, Steps
-from gtftd.sampletown.world import Job, MergeRequest, World
+from gtftd.sampletown.repository import land_commit
+from gtftd.sampletown.world import Job, Landed, MergeRequest, World
 from gtftd.town.identity import Identity
 
 ROUND_S = 4500.0
@@ -109,7 +110,10 @@ def _requeue_dead(session: AgentSession, rig: str) -> Steps:
 
 
 def live_as_refinery(world: World, rig: str) -> Steps:
-    """Merges what polecats submit, oldest first; `gt mq post-merge` closes the request and the bead."""
+    """Merges what polecats submit, oldest first; `gt mq post-merge` closes the request and the bead.
+
+    What fails its tests is sent back, and the bead goes on.
+    """
     session = AgentSession(world, Identity("refinery", rig))
     rng = world.chance(session.actor)
     yield 90.0
@@ -122,24 +126,36 @@ def live_as_refinery(world: World, rig: str) -> Steps:
         session.prompt(f"MERGE_READY {request.wisp}")
         session.bash("gt mq list", f"{request.wisp}  ready  {request.branch}")
         yield rng.uniform(60, 200)
-        session.bash(f"git rebase origin/main {request.branch} && {request.task.test}", "Successfully rebased.\nok")
-        yield rng.uniform(60, 200)
-        session.bash(
-            f"git checkout main && git merge --ff-only {request.branch} && git push origin main", "Fast-forward"
-        )
-        yield rng.uniform(30, 90)
-        _merge(session, request)
+        rebase = f"git rebase origin/main {request.branch} && {request.task.test}"
+        if request.is_faulty:
+            session.bash(rebase, f"Successfully rebased.\n{request.task.failure}\n1 failed, 7 passed", error=True)
+            yield rng.uniform(60, 200)
+            _reject(session, request, rig)
+        else:
+            session.bash(rebase, "Successfully rebased.\nok")
+            yield rng.uniform(60, 200)
+            session.bash(
+                f"git checkout main && git merge --ff-only {request.branch} && git push origin main", "Fast-forward"
+            )
+            yield rng.uniform(30, 90)
+            _merge(session, request, rig)
         world.merge_queue[rig].pop(0)
         session.stop()
         yield rng.uniform(30, 90)
     session.end()
 
 
-def _merge(session: AgentSession, request: MergeRequest) -> None:
+def _merge(session: AgentSession, request: MergeRequest, rig: str) -> None:
     world = session.world
+    subject = f"{request.task.commit} ({request.bead})"
+    sha = land_commit(world.root / rig / "mayor/rig", subject, request.worker, world.now())
+    if sha is not None:
+        world.landed[request.bead] = Landed(sha, subject)
     key = session.call("Bash", {"command": f"gt mq post-merge {request.wisp}"})
     beads = world.beads_of(request.bead)
     world.truth.worked(request.wisp, session.session_id)
+    about = str(beads.show(request.wisp)["description"])
+    beads.update(request.wisp, session.actor, description=f"{about}\nmerge_commit: {sha}" if sha else about)
     beads.close(request.wisp, "merged", session.actor)
     world.truth.closed(request.wisp, by=session.actor, reason="merged", outcome="merged")
     reason = f"Merged in {request.wisp}"
@@ -147,3 +163,20 @@ def _merge(session: AgentSession, request: MergeRequest) -> None:
     world.truth.closed(request.bead, by=session.actor, reason=reason, outcome="merged")
     session.answer(key, f"✓ MR {request.wisp} closed\n✓ Issue {request.bead} closed")
     session.say(f"Merged {request.branch}.")
+
+
+def _reject(session: AgentSession, request: MergeRequest, rig: str) -> None:
+    """Sent back: that was the refinery's work done. The bead is open again, and another polecat gets it."""
+    world = session.world
+    reason = "rejected: its tests fail after the rebase"
+    key = session.call("Bash", {"command": f"gt mq reject {rig} {request.wisp} --reason '{reason}'"})
+    beads = world.beads_of(request.bead)
+    world.truth.worked(request.wisp, session.session_id)
+    beads.close(request.wisp, reason, session.actor)
+    world.truth.closed(request.wisp, by=session.actor, reason=reason, outcome="completed")
+    beads.update(request.bead, session.actor, status="open", assignee=None)
+    for work in world.truth.beads[request.bead].episodes[-1].work:
+        world.truth.settled(request.bead, work.session_id, "rejected")
+    session.answer(key, f"✓ MR {request.wisp} rejected; {request.bead} is open")
+    session.say(f"Sent back {request.branch}.")
+    world.requeued.append((rig, Job(request.bead, request.task)))

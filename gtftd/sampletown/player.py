@@ -14,7 +14,7 @@ from gtftd.sampletown.clock import Clock, WallClock
 from gtftd.sampletown.crew import live_as_crew
 from gtftd.sampletown.layout import RIGS
 from gtftd.sampletown.mayor import Mayor
-from gtftd.sampletown.overseer import edit_documents, prune_feed
+from gtftd.sampletown.overseer import edit_documents, prune_feed, revert_merge
 from gtftd.sampletown.patrols import live_as_boot, live_as_deacon, live_as_refinery, live_as_witness
 from gtftd.sampletown.polecats import live_as_polecat
 from gtftd.sampletown.town import is_sample_town
@@ -95,7 +95,7 @@ def _flows(world: World) -> list[Steps]:
     overseen, alone = (Identity("crew", rig.name, rig.crew[0]) for rig in RIGS)
     flows.append(live_as_crew(world, overseen, hours=(0.8, 4.5), hand_over=True))
     flows.append(live_as_crew(world, alone, hours=(1.4,), hand_over=False))
-    return [*flows, edit_documents(world), prune_feed(world)]
+    return [*flows, edit_documents(world), prune_feed(world), revert_merge(world)]
 
 
 def _run(world: World, flows: list[Steps], clock: Clock, scale: float) -> None:

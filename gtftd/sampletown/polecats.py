@@ -80,7 +80,9 @@ def _submit(session: AgentSession, job: Job, rng: random.Random) -> Steps:
     )
     world.truth.opened(wisp, database=rig, rig=rig, title=title, issue_type="task", wisp=True)
     _tell_done(session, job, "COMPLETED", mr=wisp)
-    world.merge_queue[rig].append(MergeRequest(wisp, job.bead, branch, job.task))
+    world.merge_queue[rig].append(
+        MergeRequest(wisp, job.bead, branch, job.task, session.actor, job.twist == "rejected")
+    )
     session.answer(key, f"✓ Work submitted to merge queue\n  MR ID: {wisp}\n  Source: {branch}\n  Issue: {job.bead}")
     session.say(f"Submitted {job.bead} to the merge queue.")
 

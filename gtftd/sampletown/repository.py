@@ -6,6 +6,8 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from gtftd.errors import NotReady
@@ -40,6 +42,18 @@ def clone_repository(repository: Path, folder: Path) -> None:
         _copy(repository, folder, "main")
 
 
+def land_commit(repository: Path, message: str, author: str, at: datetime) -> str | None:
+    """A commit on `main` that changes no file: agents' files are only told of. Its sha; None without git."""
+    if not _has_git():
+        return None
+    stamp = at.isoformat(timespec="seconds")
+    who = {"GIT_AUTHOR_NAME": author, "GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp}
+    parent = _git(repository, "rev-parse", "refs/heads/main")
+    sha = _git(repository, "commit-tree", f"{parent}^{{tree}}", "-p", parent, "-m", message, more=who)
+    _git(repository, "update-ref", "refs/heads/main", sha, parent)
+    return sha
+
+
 def branch_of(folder: Path) -> str:
     """The branch that HEAD names, of a repository or a worktree; `HEAD` when it names none."""
     git = folder / ".git"
@@ -64,17 +78,19 @@ def _has_git() -> bool:
     return shutil.which("git") is not None
 
 
-def _git(folder: Path, *arguments: str) -> None:
-    """Run git with nothing of this user's configuration. Raises NotReady when it fails."""
+def _git(folder: Path, *arguments: str, more: Mapping[str, str] | None = None) -> str:
+    """What git prints, run with nothing of this user's configuration. Raises NotReady when it fails."""
     who = {"NAME": "sample", "EMAIL": "sample@example.invalid", "DATE": "2026-01-05T08:00:00Z"}
     environ = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     environ |= {f"GIT_{part}_{key}": value for part in ("AUTHOR", "COMMITTER") for key, value in who.items()}
+    environ |= more or {}
     done = subprocess.run(
         ["git", *arguments], cwd=folder, env=environ, capture_output=True, text=True, timeout=GIT_S, check=False
     )
     if done.returncode:
         raise NotReady(f"git {arguments[0]} failed in {folder}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def _copy(repository: Path, folder: Path, branch: str) -> None:

@@ -12,7 +12,10 @@ from typing import Literal
 
 from gtftd.town.identity import Identity
 
-Label = Literal["merged", "completed", "escalated", "deferred", "failed", "abandoned", "administrative", "unknown"]
+Label = Literal[
+    "merged", "completed", "escalated", "deferred", "rejected", "reverted", "failed", "abandoned", "administrative",
+    "unknown",
+]  # fmt: skip
 FORMAT = 1
 
 
@@ -124,6 +127,15 @@ class Truth:
                 work.outcome = outcome
         episode.outcome, episode.closed_by, episode.close_reason = outcome, by, reason
         episode.closes += 1
+        self._save_sometimes()
+
+    def reverted(self, bead: str) -> None:
+        """The merge that closed the bead was taken back: that work came to nothing."""
+        episode = self.beads[bead].episodes[-1]
+        for work in episode.work:
+            if work.outcome == "merged":
+                work.outcome = "reverted"
+        episode.outcome = "reverted"
         self._save_sometimes()
 
     def reopened(self, bead: str) -> None:

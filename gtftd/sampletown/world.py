@@ -38,6 +38,18 @@ class MergeRequest:
     bead: str
     branch: str
     task: Task
+    worker: str
+    """The polecat's address."""
+    is_faulty: bool = False
+    """Its tests fail once it is rebased."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A commit on a rig's main branch, made of a merge request."""
+
+    sha: str
+    subject: str
 
 
 @dataclass
@@ -62,6 +74,8 @@ class World:
     escalated: list[Job] = field(default_factory=list)
     dead: list[tuple[str, Job]] = field(default_factory=list)
     """Rig and job of beads whose polecat died, until the witness has seen it."""
+    landed: dict[str, Landed] = field(default_factory=dict)
+    """Bead to the commit that its work became."""
     sessions: dict[str, AgentSession] = field(default_factory=dict)
     """tmux session to the session that runs in it."""
     environs: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -67,12 +67,15 @@ def test_the_day_holds_every_story(played: Played) -> None:
     """What the daemon must cope with is there: each kind of end, each kind of session."""
     town, _, truth = played
     outcomes = Counter(work.outcome for bead in truth.beads.values() for ep in bead.episodes for work in ep.work)
-    assert {"merged", "completed", "escalated", "deferred", "failed", "administrative"} == set(outcomes)
+    assert {
+        "merged", "completed", "escalated", "deferred", "failed", "administrative", "rejected", "reverted",
+    } == set(outcomes)  # fmt: skip
     assert len(truth.beads) >= 25
     episodes = [episode for _, episode in truth.closed_episodes()]
     assert any(episode.closes == 2 for episode in episodes)
     assert any(episode.episode == 2 for episode in episodes)
     assert any([work.outcome for work in episode.work] == ["failed", "merged"] for episode in episodes)
+    assert any([work.outcome for work in episode.work] == ["rejected", "merged"] for episode in episodes)
     assert any(len({work.session_id for work in episode.work if work.role == "crew"}) == 2 for episode in episodes)
     assert any(len(session.beads) == 2 and session.role == "polecat" for session in truth.sessions.values())
     assert {"mayor", "deacon", "boot", "witness", "refinery", "polecat", "crew"} == {

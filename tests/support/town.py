@@ -50,6 +50,8 @@ grace_s = 5
 quiet_s = {quiet_s}
 [collection]
 settle_s = 2
+[commits]
+poll_s = 0.4
 """
 
 
