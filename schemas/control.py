@@ -135,15 +135,17 @@ class CollectParams(Strict):
 
 
 class ArtifactsParams(Strict):
-    """Documents of the town, or those in a folder that holds copies of a town's."""
+    """Documents of the town, or those in a folder; `rig` says whose the files of a folder outside the town are."""
 
     folder: FilePath | None = None
+    rig: Name | None = None
 
 
 class OperationalParams(Strict):
-    """The town's databases (those named, or all), or an export of them in a folder."""
+    """The town's databases (those named, or all), or an export of them in a folder, of the rig that is named."""
 
     export: FilePath | None = None
+    rig: Name | None = None
     databases: Annotated[tuple[Name, ...], Field(max_length=500, strict=False)] = ()
 
 

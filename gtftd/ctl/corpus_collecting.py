@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gtftd.ctl.corpus_progress import Step
     from gtftd.schemas.control import CollectProgress
 
-Rig = Annotated[str | None, typer.Option("--rig", help="The rig that they belong to.")]
+Rig = Annotated[str | None, typer.Option("--rig", help="The rig that it belongs to.")]
 
 
 def collect(
@@ -40,10 +40,11 @@ def artifacts(
     folder: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Files that lie there instead of the town's.")
     ] = None,
+    rig: Rig = None,
     as_json: Json = False,
 ) -> None:
     """Collect what tells agents how to behave: CLAUDE.md, AGENTS.md, formulas, directives, specs, plans, docs."""
-    _order(target, "corpus.artifacts", as_json=as_json, folder=_absolute(folder))
+    _order(target, "corpus.artifacts", as_json=as_json, folder=_absolute(folder), rig=rig)
 
 
 def operational(
@@ -53,10 +54,11 @@ def operational(
     databases: Annotated[
         list[str] | None, typer.Option("--database", metavar="DB", help="Only this; may be repeated.")
     ] = None,
+    rig: Rig = None,
     as_json: Json = False,
 ) -> None:
     """Collect the lives of beads, slings, merge requests, convoys and patrols out of the town's databases."""
-    _order(target, "corpus.operational", as_json=as_json, export=_absolute(export), databases=databases or [])
+    _order(target, "corpus.operational", as_json=as_json, export=_absolute(export), databases=databases or [], rig=rig)
 
 
 def interactions(target: Target, *, as_json: Json = False) -> None:
@@ -110,6 +112,8 @@ def _order(target: Target, verb: str, *, as_json: bool, **params: object) -> Non
         return
     told = ", ".join(f"{getattr(found, name):,} {name}" for name in ("stored", "unchanged", "skipped", "withdrawn"))
     show.print_line(f"{found.phase}: {found.done:,} done: {told}")
+    if found.note:
+        show.print_line(show.clean(found.note))
 
 
 def _follow(target: Target, verb: str, *, quiet: bool, **params: object) -> CollectProgress:

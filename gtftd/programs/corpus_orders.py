@@ -52,11 +52,13 @@ class CollectOrders:
         return self._in_turn("collect", self._collect(params))
 
     def artifacts(self, params: wire.ArtifactsParams) -> AsyncIterator[wire.CollectProgress]:
-        return self._in_turn("artifacts", self._parts.documents.artifacts(_path(params.folder)))
+        items = self._parts.documents.artifacts(_path(params.folder), rig=params.rig)
+        return self._in_turn("artifacts", items)
 
     def operational(self, params: wire.OperationalParams) -> AsyncIterator[wire.CollectProgress]:
-        databases = params.databases or None
-        return self._in_turn("operational", self._parts.documents.operational(_path(params.export), databases))
+        named = params.databases or None
+        items = self._parts.documents.operational(_path(params.export), named, rig=params.rig)
+        return self._in_turn("operational", items)
 
     def interactions(self, _: wire.NoParams) -> AsyncIterator[wire.CollectProgress]:
         return self._in_turn("interactions", self._parts.documents.interactions())
