@@ -154,8 +154,7 @@ class Filing:
 
     async def put(self, document: Document, tally: Tally, *, by_content: bool = False) -> None:
         """`by_content`: the origin is completed with a sum of the scrubbed messages, which is no trace of a secret."""
-        scrubber = await asyncio.to_thread(self._scrubber)
-        entry, doubts = await asyncio.to_thread(document.entry, scrubber)
+        entry, doubts = await asyncio.to_thread(lambda: document.entry(self._scrubber()))
         if by_content:
             digest = hashlib.sha256(repr([message.model_dump() for message in entry.messages]).encode()).hexdigest()
             origin = f"{document.origin}{digest[:32]}"
@@ -185,5 +184,4 @@ class Filing:
         return await asyncio.to_thread(self._store.read_whole, sha256)
 
     async def scrubbed(self, text: str) -> str:
-        scrubber = await asyncio.to_thread(self._scrubber)
-        return await asyncio.to_thread(scrubber.scrub_text, text)
+        return await asyncio.to_thread(lambda: self._scrubber().scrub_text(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -54,16 +55,17 @@ def read_export(path: Path) -> tuple[list[BeadLife], Counter[str]]:
 
     Raises Missing when there are no issues, Invalid when what is there is no export.
     """
-    folder, issues = (path, None) if path.is_dir() else (path.parent, path)
     rows, problems = Rows(), Counter[str]()
-    for table in HISTORIES.values():
-        file = issues if issues and table == "issues" else _file(folder, table)
+    files = (
+        [_file(path, table) for table in HISTORIES.values()] if path.is_dir() else [path if path.is_file() else None]
+    )
+    for file in files:
         for row in _objects(file, problems):
             _take_issue(rows, row)
     if not rows.issues:
         raise Missing(f"{path} holds no beads; give a folder with issues.jsonl (or .jsonl.gz), or such a file")
-    if issues is None:
-        _read_beside(folder, rows, problems)
+    if path.is_dir():
+        _read_beside(path, rows, problems)
     return lives_of(rows), problems
 
 
@@ -113,8 +115,10 @@ def _objects(path: Path | None, problems: Counter[str]) -> Iterator[dict[str, Ce
             for line in _lines(cast(BinaryIO, file), problems):  # both read bytes by lines
                 if (loaded := parse(line, problems)) is not None:
                     yield loaded
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Invalid(f"{path} is no whole gzip file: {error}") from error
+    except OSError as error:
+        raise Missing(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _lines(file: BinaryIO, problems: Counter[str]) -> Iterator[bytes]:
