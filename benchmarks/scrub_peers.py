@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.scrub_recall import Recall
 from gtftd.town.conversation import RawMessage
-from tests.support.planted import Session, texts_of
+from tests.support.planted import Score, Session, texts_of
 
 
 @dataclass(frozen=True)
@@ -139,19 +139,35 @@ def as_text(session: Session) -> str:
     return "\n".join(text for message in session.messages for text in texts_of(message))
 
 
-def judge_peer(program: Program, sessions: Sequence[Session], decoded: bool) -> tuple[Recall, Run]:
-    with tempfile.TemporaryDirectory() as name:
+@dataclass(frozen=True)
+class Laid:
+    """Sessions as files in a folder, for programs to scan."""
+
+    folder: Path
+    sessions: Sequence[Session]
+    decoded: bool
+
+    @classmethod
+    def out(cls, folder: Path, sessions: Sequence[Session], decoded: bool) -> Laid:
+        laid = cls(folder, sessions, decoded)
         for at, session in enumerate(sessions):
             text = as_text(session) if decoded else as_transcript(session)
-            (Path(name) / f"session-{at:05d}.{'txt' if decoded else 'jsonl'}").write_text(text)
-        run = run_program(program, Path(name))
-    recall = Recall()
-    for at, session in enumerate(sessions):
-        found = run.findings.get(f"session-{at:05d}.{'txt' if decoded else 'jsonl'}", [])
-        recall.score.judge(session, without(session, found))
-    recall.spent.size = sum(session.size for session in sessions)
-    recall.spent.cpu_s, recall.spent.wall_s = run.cpu_s, run.wall_s
-    return recall, run
+            (folder / laid.name(at)).write_text(text)
+        return laid
+
+    def name(self, at: int) -> str:
+        return f"session-{at:05d}.{'txt' if self.decoded else 'jsonl'}"
+
+    @property
+    def size(self) -> int:
+        return sum(session.size for session in self.sessions)
+
+
+def judge_run(run: Run, laid: Laid) -> Score:
+    score = Score()
+    for at, session in enumerate(laid.sessions):
+        score.judge(session, without(session, run.findings.get(laid.name(at), [])))
+    return score
 
 
 def without(session: Session, secrets: Iterable[str]) -> list[RawMessage]:

@@ -19,6 +19,7 @@ PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*):[0-9a-f]+>")
 _AROUND = 200
 _ANCHOR = 48
 _FAR = 60_000
+_QUOTES = ("'", '"')
 
 
 @dataclass(frozen=True)
@@ -34,30 +35,41 @@ class Cut:
 def cuts(original: str, scrubbed: str) -> Iterator[Cut]:
     """The spans of the original that placeholders stand for, found by the text between them."""
     places = list(PLACEHOLDER.finditer(scrubbed))
-    at = 0
-    last = 0
-    for number, place in enumerate(places):
-        literal = scrubbed[last : place.start()]
-        at = _after(original, literal, at)
-        following = scrubbed[place.end() : places[number + 1].start() if number + 1 < len(places) else len(scrubbed)]
-        end = _end(original, following, at)
-        yield Cut(place[1], original[at:end], original[max(0, at - _AROUND) : at], original[end : end + _AROUND])
-        last, at = place.end(), end
+    ends = [0, *(place.end() for place in places)]
+    gaps = [scrubbed[end : place.start()] for end, place in zip(ends, places, strict=False)]
+    gaps.append(scrubbed[ends[-1] :])
+    _, start = _found(original, gaps[0], 0)
+    for place, gap in zip(places, gaps[1:], strict=True):
+        if gap.strip("'\""):
+            end, following = _found(original, gap, start)
+        else:
+            end = following = len(original) if place is places[-1] else start
+        yield Cut(
+            place[1], original[start:end], original[max(0, start - _AROUND) : start], original[end : end + _AROUND]
+        )
+        start = max(end, following)
 
 
-def _after(original: str, literal: str, at: int) -> int:
-    if original.startswith(literal, at):
-        return at + len(literal)
-    tail = literal[-_ANCHOR:]
-    found = original.find(tail, at, at + len(literal) + _FAR)
-    return at + len(literal) if found < 0 else found + len(tail)
+def _found(original: str, gap: str, at: int) -> tuple[int, int]:
+    """Where the text between two placeholders begins and ends: a scrubber may have put quotes around these."""
+    for form in _less_quotes(gap):
+        begin = original.find(form, at, at + len(form) + _FAR)
+        if begin >= 0:
+            return begin, begin + len(form)
+    begin = original.find(gap[1 : _ANCHOR + 1], at, at + _FAR)
+    begin = min(len(original), at + _ANCHOR) if begin < 0 else begin
+    tail = gap[-_ANCHOR - 1 : -1]
+    end = original.find(tail, begin, begin + len(gap) + _FAR)
+    return begin, begin if end < 0 else end + len(tail)
 
 
-def _end(original: str, following: str, at: int) -> int:
-    if not following:
-        return len(original)
-    found = original.find(following[:_ANCHOR], at, at + _FAR)
-    return min(len(original), at + 40) if found < 0 else found
+def _less_quotes(gap: str) -> list[str]:
+    forms = [gap]
+    if gap[:1] in _QUOTES:
+        forms.append(gap[1:])
+    if gap[-1:] in _QUOTES:
+        forms += [form[:-1] for form in forms]
+    return [form for form in forms if form]
 
 
 @dataclass

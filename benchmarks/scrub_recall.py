@@ -12,6 +12,8 @@ from gtftd.town.conversation import RawMessage
 from tests.support.planted import Score, Session, texts_of
 from tests.support.planted_kinds import HOME, HOSTS, KNOWN_VALUES, USERS
 
+GROUPS = ("typed", "generic", "known", "pii")
+
 
 def town_scrubber() -> Scrubber:
     """A scrubber that knows what the generated town knows of itself."""
@@ -56,18 +58,19 @@ def measure_recall(scrubber: Scrubber, sessions: Iterable[Session]) -> Recall:
 
 
 def tables(score: Score, worst: int = 15) -> str:
-    """Totals, then recall per encoding and per kind, then the worst cells."""
+    """Totals, then recall by encoding and by kind, worst first, then the worst cells."""
     styles = ((None, "all"), (False, "open"), (True, "held out"))
-    rows = ["recall            " + "".join(f"{name:>18}" for _, name in styles)]
-    for group in ("typed", "generic", "known", "pii"):
-        rows.append(f"  {group:16}" + "".join(_cell(score, held_out, group=group) for held_out, _ in styles))
+    rows = ["recall" + " " * 20 + "".join(f"{name:>18}" for _, name in styles)]
+    for group in GROUPS:
+        rows.append(f"  {group:24}" + "".join(_cell(score, held_out, group=group) for held_out, _ in styles))
     for title, at in (("encoding", 3), ("kind", 2)):
-        rows += ["", f"by {title}, typed and generic" if at == 3 else f"by {title}"]
         names = dict.fromkeys(key[at] for key in score.planted)
-        for name in names:
+        shares = {name: score.recall(**{title: name}) for name in names}
+        rows += ["", f"by {title}; all {sum(planted == 1 for planted in shares.values())} others were found always"]
+        for name in sorted((name for name in names if shares[name] < 1), key=shares.__getitem__):
             cells = "".join(_cell(score, held_out, **{title: name}) for held_out, _ in styles)
             rows.append(f"  {name:24}" + cells)
-    rows += ["", "worst cells: style, kind, encoding"]
+    rows += ["", "worst cells: style, class, kind, encoding"]
     by_cell = Counter({key: n for key, n in score.missed.items() if n})
     for (held_out, group, kind, encoding), missed in by_cell.most_common(worst):
         rows.append(

@@ -117,6 +117,9 @@ def test_a_cut_is_found_again() -> None:
     original = "mail ann@north.io and bob@north.io\nkey = 12345\n"
     found = [cut.span for cut in cuts(original, "mail <EMAIL:a1> and <EMAIL:b2>\nkey = <KEY:c3>\n")]
     assert ["ann@north.io", "bob@north.io", "12345"] == found
+    assert ["12345"] == [cut.span for cut in cuts("key=12345\n", "key='<KEY:c3>'\n")]
+    assert ["12345"] == [cut.span for cut in cuts("key='12345'\n", "key='<KEY:c3>'\n")]
+    assert ["ab", "cd"] == [cut.span for cut in cuts("x=ab y=cd", "x='<K:1>' y='<K:2>'")]
 
 
 @pytest.mark.parametrize(
