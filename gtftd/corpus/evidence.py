@@ -5,13 +5,28 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from gtftd.corpus import findings
 from gtftd.corpus.findings import Finding, Row
 from gtftd.corpus.reasons import classify
+from gtftd.corpus.records import (
+    SLACK,
+    TOGETHER,
+    Change,
+    Close,
+    Known,
+    Session,
+    beads_of,
+    marks,
+    moment_of,
+    read_changes,
+    read_closes,
+    read_sessions,
+    sessions_around,
+)
 from gtftd.schemas.settings import LabelSettings
 from gtftd.schemas.town import (
     AgentNudged,
@@ -32,71 +47,9 @@ from gtftd.schemas.town import (
 from gtftd.state import Database
 from gtftd.town.identity import normal_actor
 
-SLACK = timedelta(seconds=2)
-"""Between two sources that tell the time of one thing."""
-TOGETHER = timedelta(minutes=5)
-"""A death and the report that several died: gt looks that far back."""
+__all__ = ["Change", "Close", "Evidence", "Known", "Session"]
 _RANKS = {"hook": 0, "poll": 0, "emit": 1}
 _LAST_RANK = 2
-
-
-@dataclass(frozen=True)
-class Session:
-    """One agent session; `ended_at` is None while nobody has said that it is over."""
-
-    session_id: str
-    transcript_path: str | None
-    role: str | None
-    rig: str | None
-    actor: str | None
-    agent: str | None
-    run_id: str | None
-    tmux_session: str | None
-    work_bead: str | None
-    cwd: str | None
-    git_head: str | None
-    started_at: datetime | None
-    ended_at: datetime | None = None
-    end_reason: str | None = None
-    died: bool = False
-
-
-@dataclass(frozen=True)
-class Change:
-    """An agent got a bead or let go of it."""
-
-    bead: str
-    actor: str
-    at: datetime
-    change: str
-
-
-@dataclass(frozen=True)
-class Close:
-    """One close of a bead: the end of an episode."""
-
-    bead: str
-    episode: int
-    database: str
-    closed_at: datetime
-    closed_by: str | None
-    assignee: str | None
-    title: str
-    issue_type: str
-    reason: str
-    reopened: bool = False
-    swept: bool = False
-    """One of so many that its closer closed at once that nobody can have looked at each."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """Everything on record that bears on one session."""
-
-    session: Session
-    changes: tuple[Change, ...]
-    closes: tuple[Close, ...]
-    findings: tuple[Finding, ...] = ()
 
 
 class Evidence:
@@ -117,7 +70,10 @@ class Evidence:
             merged, times = _merged(connection, "session", event.session_id)
             values = (event.session_id, *(merged.get(name) for name in _TOLD_OF_SESSION), min(times), max(times))
             connection.execute(_SET_SESSION, values)
-            return [event.session_id, *_around(connection, merged.get("tmux_session"), min(times), event.session_id)]
+            return [
+                event.session_id,
+                *sessions_around(connection, merged.get("tmux_session"), min(times), event.session_id),
+            ]
 
         return await self._database.write(work)
 
@@ -129,7 +85,7 @@ class Evidence:
 
         def work(connection: sqlite3.Connection) -> list[str]:
             connection.execute(_ADD_END, row)
-            return [event.session_id] if event.session_id else _around(connection, tmux, at)
+            return [event.session_id] if event.session_id else sessions_around(connection, tmux, at)
 
         return await self._database.write(work)
 
@@ -152,7 +108,7 @@ class Evidence:
             values = (event.bead, event.episode, *(merged.get(name) for name in _TOLD_OF_CLOSE))
             closers = {merged.get("closed_by"), *_closers(connection, event)}
             before = self._swept_around(connection, closers, at)
-            connection.execute(f"INSERT OR REPLACE INTO closes VALUES ({_marks(values)})", values)
+            connection.execute(f"INSERT OR REPLACE INTO closes VALUES ({marks(values)})", values)
             _keep_reason(connection, event, at)
             changed = before ^ self._swept_around(connection, closers, at)
             return sorted({bead for bead, _ in changed} - {event.bead})
@@ -235,7 +191,7 @@ class Evidence:
 
         def work(connection: sqlite3.Connection) -> list[str]:
             findings.keep(connection, rows)
-            return sorted({found for name in event.tmux_sessions for found in _around(connection, name, at)})
+            return sorted({found for name in event.tmux_sessions for found in sessions_around(connection, name, at)})
 
         return await self._database.write(work)
 
@@ -246,7 +202,9 @@ class Evidence:
         """Those that lived at that time, as far as anybody knows."""
         lived = "started_at <= ? AND (ended_at IS NULL OR end_reason = 'quiet' OR ended_at >= ?)"
         values = (value, (at + SLACK).timestamp(), (at - SLACK).timestamp())
-        sessions = await self._database.read(lambda connection: _sessions(connection, f"{where} AND {lived}", values))
+        sessions = await self._database.read(
+            lambda connection: read_sessions(connection, f"{where} AND {lived}", values)
+        )
         return [session.session_id for session in sessions]
 
     async def session(self, session_id: str) -> Session | None:
@@ -257,14 +215,14 @@ class Evidence:
         """The session, and every bead that its agent was given, held, or closed while it lived."""
 
         def work(connection: sqlite3.Connection) -> Known | None:
-            rows = _sessions(connection, "session_id = ?", (session_id,))
+            rows = read_sessions(connection, "session_id = ?", (session_id,))
             if not rows:
                 return None
             session = rows[0]
-            beads = _beads_of(connection, session) if session.actor else []
-            closes = self._marked(connection, _closes(connection, beads))
+            beads = beads_of(connection, session) if session.actor else []
+            closes = self._marked(connection, read_closes(connection, beads))
             found = findings.of_beads(connection, beads, self._labels.revert_days) + _of_session(connection, session)
-            return Known(session, tuple(_changes(connection, beads)), tuple(closes), tuple(found))
+            return Known(session, tuple(read_changes(connection, beads)), tuple(closes), tuple(found))
 
         return await self._database.read(work)
 
@@ -272,9 +230,9 @@ class Evidence:
         """Everything on record of a bead, whoever worked on it."""
 
         def work(connection: sqlite3.Connection) -> tuple[tuple[Change, ...], tuple[Close, ...], tuple[Finding, ...]]:
-            closes = self._marked(connection, _closes(connection, [bead]))
+            closes = self._marked(connection, read_closes(connection, [bead]))
             found = findings.of_beads(connection, [bead], self._labels.revert_days)
-            return tuple(_changes(connection, [bead])), tuple(closes), tuple(found)
+            return tuple(read_changes(connection, [bead])), tuple(closes), tuple(found)
 
         return await self._database.read(work)
 
@@ -301,24 +259,24 @@ class Evidence:
         limits, within = self._labels, self._labels.mass_close_s
         sql = "SELECT bead, episode, closed_by, closed_at FROM closes WHERE closed_by = ? AND closed_at BETWEEN ? AND ?"
         rows = connection.execute(sql, (closer, since - within, until + within))
-        closes = [(bead, episode, by, _moment(at)) for bead, episode, by, at in rows]
+        closes = [(bead, episode, by, moment_of(at)) for bead, episode, by, at in rows]
         return findings.swept(closes, beads=limits.mass_close_beads, within_s=within)
 
     async def sessions_of_bead(self, bead: str) -> list[Session]:
         """Those of everybody who had to do with the bead while it was worked on: the newest first."""
 
         def work(connection: sqlite3.Connection) -> list[Session]:
-            changes, closes = _changes(connection, [bead]), _closes(connection, [bead])
+            changes, closes = read_changes(connection, [bead]), read_closes(connection, [bead])
             actors = {change.actor for change in changes}
             actors |= {actor for close in closes for actor in (close.assignee, close.closed_by) if actor}
             times = [change.at for change in changes] + [close.closed_at for close in closes]
             if not actors:
                 return []
-            where = f"actor IN ({_marks(actors)}) AND (ended_at IS NULL OR end_reason = 'quiet' OR ended_at >= ?)"
+            where = f"actor IN ({marks(actors)}) AND (ended_at IS NULL OR end_reason = 'quiet' OR ended_at >= ?)"
             where += " AND (started_at IS NULL OR started_at <= ?)"
             latest = (max(times) + SLACK).timestamp() if _is_over(changes, closes) else float("inf")
             values = (*sorted(actors), (min(times) - SLACK).timestamp(), latest)
-            return _sessions(connection, where, values)[::-1]
+            return read_sessions(connection, where, values)[::-1]
 
         return await self._database.read(work)
 
@@ -346,30 +304,6 @@ _ADD_END = """
 INSERT INTO session_ends VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET died = excluded.died, reason = excluded.reason
 WHERE (excluded.died, excluded.reason) > (died, reason)
-"""
-
-_SESSIONS = """
-SELECT session_id, transcript_path, role, rig, actor, agent, run_id, tmux_session, work_bead, cwd, git_head,
-       started_at, ended_at, end_reason, died
-FROM sessions_seen
-"""
-
-_CLOSES = """
-SELECT c.bead, c.episode, c.database, c.closed_at, c.closed_by, c.assignee, c.title, c.issue_type,
-       (SELECT json_group_array(r.reason) FROM (SELECT reason FROM close_reasons r WHERE r.bead = c.bead
-        AND r.episode = c.episode ORDER BY r.at, r.reason) r),
-       EXISTS (SELECT 1 FROM reopenings o WHERE o.bead = c.bead AND o.episode > c.episode)
-           OR EXISTS (SELECT 1 FROM closes n WHERE n.bead = c.bead AND n.episode > c.episode)
-FROM closes c
-"""
-
-# A session that began with a bead on its hook is an assignment, if nobody told of one.
-_CHANGES = """
-SELECT bead, actor, at, change FROM assignments WHERE bead IN ({marks})
-UNION ALL
-SELECT work_bead, actor, started_at, 'assigned' FROM sessions s WHERE work_bead IN ({marks}) AND actor IS NOT NULL
-AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.bead = s.work_bead AND a.actor = s.actor)
-ORDER BY 3, 4, 2
 """
 
 
@@ -422,83 +356,8 @@ def _keep_reason(connection: sqlite3.Connection, event: BeadClosed | BeadUpdated
     connection.execute("INSERT OR IGNORE INTO close_reasons VALUES (?, ?, ?, ?)", row)
 
 
-def _around(connection: sqlite3.Connection, tmux: str | None, at: float, besides: str = "") -> list[str]:
-    """The sessions in this tmux session that began just before and after a moment: an end may be of any of them."""
-    sql = "SELECT session_id FROM sessions WHERE tmux_session = ? AND started_at {} ? AND session_id <> ?"
-    sql += " ORDER BY started_at {}, session_id {} LIMIT 2"
-    found = [sql.format("<=", "DESC", "DESC"), sql.format(">", "ASC", "ASC")]
-    return [row[0] for query in found for row in connection.execute(query, (tmux, at, besides))]
-
-
-def _beads_of(connection: sqlite3.Connection, session: Session) -> list[str]:
-    since = (session.started_at - SLACK).timestamp() if session.started_at else 0.0
-    sql = """SELECT bead FROM assignments WHERE actor = :actor
-             UNION SELECT work_bead FROM sessions WHERE actor = :actor AND work_bead IS NOT NULL
-             UNION SELECT bead FROM closes WHERE closed_by = :actor AND closed_at >= :since
-             UNION SELECT bead FROM closes WHERE assignee = :actor AND closed_at >= :since ORDER BY 1"""
-    return [row[0] for row in connection.execute(sql, {"actor": session.actor, "since": since})]
-
-
-def _sessions(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> list[Session]:
-    rows = connection.execute(f"{_SESSIONS} WHERE {where} ORDER BY started_at, session_id", values)
-    return [_session(row) for row in rows]
-
-
-def _changes(connection: sqlite3.Connection, beads: Sequence[str]) -> list[Change]:
-    rows = connection.execute(_CHANGES.format(marks=_marks(beads)), (*beads, *beads))
-    return [Change(bead, who, _moment(at), change) for bead, who, at, change in rows]
-
-
-def _closes(connection: sqlite3.Connection, beads: Sequence[str]) -> list[Close]:
-    rows = connection.execute(f"{_CLOSES} WHERE c.bead IN ({_marks(beads)}) ORDER BY c.bead, c.episode", beads)
-    return [_close(*row) for row in rows]
-
-
 def _is_over(changes: Sequence[Change], closes: Sequence[Close]) -> bool:
     """Closed, and given to nobody since."""
     last = max((close.closed_at for close in closes), default=None)
     given = (change.at for change in changes if change.change == "assigned")
     return last is not None and all(at <= last for at in given)
-
-
-def _marks(values: Sequence[object] | set[str]) -> str:
-    return ",".join("?" * len(values))
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _close(bead: str, episode: int, database: str, closed_at: float, *rest: Any) -> Close:
-    closed_by, assignee, title, issue_type, reasons, reopened = rest
-    moment, reason = _moment(closed_at), telling(json.loads(reasons))
-    return Close(bead, episode, database, moment, closed_by, assignee, title, issue_type, reason, bool(reopened))
-
-
-def telling(reasons: Sequence[str]) -> str:
-    """Of the reasons of several closes in a row the last one that says anything."""
-    return next((reason for reason in reversed(reasons) if classify(reason).name != "bare"), "") or (
-        reasons[-1] if reasons else ""
-    )
-
-
-def _session(row: Sequence[Any]) -> Session:
-    started, ended = (None if at is None else _moment(at) for at in row[11:13])
-    session_id, path, role, rig, actor, agent, run_id, tmux_session, work_bead, cwd, git_head = row[:11]
-    return Session(
-        session_id=session_id,
-        transcript_path=path,
-        role=role,
-        rig=rig,
-        actor=actor,
-        agent=agent,
-        run_id=run_id,
-        tmux_session=tmux_session,
-        work_bead=work_bead,
-        cwd=cwd,
-        git_head=git_head,
-        started_at=started,
-        ended_at=ended,
-        end_reason=row[13],
-        died=bool(row[14]),
-    )
