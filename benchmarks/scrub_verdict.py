@@ -100,7 +100,7 @@ def judge(span: str, before: str, after: str) -> Verdict:
     if not text:
         return _no("blank")
     if _PEM.search(before[-200:] + span[:100]):
-        return _yes("private key block")
+        return _yes("private key block") if re.search(r"[A-Za-z0-9+/]{40}", span) else _no("key block without a key")
     if "@" in text or after.startswith("@"):
         found = _email_or_userinfo(text, line, after)
         if found:
@@ -113,15 +113,16 @@ def judge(span: str, before: str, after: str) -> Verdict:
     if _TYPED.match(text):
         return _no("documented example of a token") if _SAMPLE.search(text) else _yes("token of a published form")
     if _URL_USER.search(line):
-        return _no("sample in a URL") if _is_word(text) or _SAMPLE.search(text) else _yes("credential in a URL")
+        return _no("piece of an address")
     if _SECRET_KEY.search(line[-80:]):
         return _in_key_context(text)
     return _by_shape(text, line)
 
 
 def _email_or_userinfo(text: str, line: str, after: str) -> Verdict | None:
-    if after.startswith("@") and _URL_USER.search(line):
-        return _no("sample in a URL") if _is_word(text) or _SAMPLE.search(text) else _yes("credential in a URL")
+    if _URL_USER.search(line) and (after.startswith("@") or "@" in text):
+        secret = text.rpartition("@")[0].rpartition(":")[2] if "@" in text else text
+        return _no("sample in a URL") if _is_word(secret) or _SAMPLE.search(secret) else _yes("credential in a URL")
     address = _EMAIL.search(text) or (_EMAIL.match(text + after.split(maxsplit=1)[0]) if after[:1] == "@" else None)
     if address is None:
         return None
@@ -148,7 +149,11 @@ def _address(text: str, line: str, after: str) -> Verdict | None:
 
 
 def _is_word(text: str) -> bool:
-    """A word or an identifier: letters, and what joins them."""
+    """A word or an identifier: letters, what joins them, and hardly any digit."""
+    if re.fullmatch(r"[A-Z]+\d{0,3}(?:_[A-Z]+\d{0,3})+", text) or re.fullmatch(
+        r"[a-z]+\d{0,2}(?:_[a-z]+\d{0,2})+", text
+    ):
+        return True
     return bool(re.fullmatch(r"[A-Za-z]+(?:[_.\- ][A-Za-z]+)*\d{0,2}", text)) or len(set(text)) < 4
 
 
