@@ -44,6 +44,7 @@ class Row:
     name: str
     recall: dict[str, float]
     mb: float
+    findings: int
     mb_cpu_s: float = 0.0
     mb_wall_s: float = 0.0
 
@@ -74,15 +75,16 @@ def race(seed: int, mb: float) -> list[Row]:
             else:
                 _turn(*contestant, laid[contestant[1]], rows)
     for called, run in (("scan_line", detect_secrets_lines), ("scan_file", detect_secrets_files)):
-        recall = run(made, _SLOW_PEER_BYTES)
-        rows[called] = Row(f"detect-secrets {called}", recalls(recall.score), recall.spent.size / 1e6)
-        rows[called].ran(recall.spent.cpu_s, recall.spent.wall_s)
+        found = run(made, _SLOW_PEER_BYTES)
+        score, spent = found.recall.score, found.recall.spent
+        rows[called] = Row(f"detect-secrets {called}", recalls(score), spent.size / 1e6, found.findings)
+        rows[called].ran(spent.cpu_s, spent.wall_s)
     return list(rows.values())
 
 
 def _our_turn(made: list[Session], rows: dict[object, Row]) -> None:
     recall = measure_recall(town_scrubber(), made)
-    row = rows.setdefault("ours", Row("ours", recalls(recall.score), recall.spent.size / 1e6))
+    row = rows.setdefault("ours", Row("ours", recalls(recall.score), recall.spent.size / 1e6, recall.redactions))
     row.ran(recall.spent.cpu_s, recall.spent.wall_s)
 
 
@@ -91,7 +93,9 @@ def _turn(program: Program, decoded: bool, laid: Laid, rows: dict[object, Row]) 
     if (program, decoded) not in rows:
         version = str(version_of(program)).removeprefix(program.name).strip()
         name = f"{program.name} {version}, {'texts' if decoded else 'raw lines'}"
-        rows[program, decoded] = Row(name, recalls(judge_run(run, laid)), laid.size / 1e6)
+        rows[program, decoded] = Row(
+            name, recalls(judge_run(run, laid)), laid.size / 1e6, sum(map(len, run.findings.values()))
+        )
     rows[program, decoded].ran(run.cpu_s, run.wall_s)
 
 
@@ -101,11 +105,11 @@ def shown_race(rows: list[Row]) -> str:
         "side by side"
         + " " * 24
         + "".join(f"{group:>9}" for group in GROUPS)
-        + "     MB  MB/s CPU  MB/s wall  ours is faster"
+        + "     MB  found/MB  MB/s CPU  MB/s wall  ours is faster"
     ]
     for one in rows:
         shares = "".join(f"{100 * one.recall[group]:>8.1f}%" for group in GROUPS)
-        pace = f"{one.mb:>7.1f}{one.mb_cpu_s:>10.3f}{one.mb_wall_s:>11.3f}{ours.mb_cpu_s / one.mb_cpu_s:>10.1f} x"
+        pace = f"{one.mb:>7.1f}{one.findings / one.mb:>10.0f}{one.mb_cpu_s:>10.3f}{one.mb_wall_s:>11.3f}{ours.mb_cpu_s / one.mb_cpu_s:>10.1f} x"
         lines.append(f"  {one.name:34}{shares}{pace}")
     absent = [program.name for program in PROGRAMS if version_of(program) is None]
     return "\n".join(lines + ([f"  not on this machine: {', '.join(absent)}"] if absent else []))

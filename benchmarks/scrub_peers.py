@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tests.support.planted import Score, Session, texts_of
 
 @dataclass(frozen=True)
 class Run:
-    """One pass of a peer over some files."""
+    """One pass of a peer over some files: what it found in each."""
 
     findings: dict[str, list[str]]
     cpu_s: float
@@ -190,43 +190,56 @@ def _from_json(text: str) -> str:
         return text
 
 
-def detect_secrets_lines(sessions: Sequence[Session], limit: int) -> Recall:
+@dataclass
+class Found:
+    """What a peer that is a library found, judged as it went."""
+
+    recall: Recall = field(default_factory=Recall)
+    findings: int = 0
+
+    def judge(self, session: Session, values: Iterable[str | None], began: tuple[float, float]) -> None:
+        spent = self.recall.spent
+        secrets = [value for value in values if value]
+        spent.cpu_s += time.process_time() - began[0]
+        spent.wall_s += time.perf_counter() - began[1]
+        spent.size += session.size
+        self.findings += len(secrets)
+        self.recall.score.judge(session, without(session, secrets))
+
+
+def _now() -> tuple[float, float]:
+    return time.process_time(), time.perf_counter()
+
+
+def detect_secrets_lines(sessions: Sequence[Session], limit: int) -> Found:
     """Yelp's detect-secrets, its default plugins line by line (`scan_line`), on about `limit` characters."""
     from detect_secrets.core.scan import scan_line
     from detect_secrets.settings import default_settings
 
-    recall = Recall()
+    found = Found()
     with default_settings():
         for session in sessions:
-            if recall.spent.size >= limit:
+            if found.recall.spent.size >= limit:
                 break
-            recall.spent.size += session.size
             lines = as_text(session).splitlines()
-            cpu, wall = time.process_time(), time.perf_counter()
-            found = [secret.secret_value for line in lines for secret in scan_line(line)]
-            recall.spent.cpu_s += time.process_time() - cpu
-            recall.spent.wall_s += time.perf_counter() - wall
-            recall.score.judge(session, without(session, (value for value in found if value)))
-    return recall
+            found.judge(session, (secret.secret_value for line in lines for secret in scan_line(line)), _now())
+    return found
 
 
-def detect_secrets_files(sessions: Sequence[Session], limit: int) -> Recall:
+def detect_secrets_files(sessions: Sequence[Session], limit: int) -> Found:
     """The same, as its command line scans files: with its filters."""
     from detect_secrets import SecretsCollection
     from detect_secrets.settings import default_settings
 
-    recall = Recall()
+    found = Found()
     with tempfile.TemporaryDirectory() as name, default_settings():
         for at, session in enumerate(sessions):
-            if recall.spent.size >= limit:
+            if found.recall.spent.size >= limit:
                 break
             path = Path(name) / f"session-{at:05d}.txt"
             path.write_text(as_text(session))
-            recall.spent.size += session.size
             secrets = SecretsCollection()
-            cpu, wall = time.process_time(), time.perf_counter()
+            began = _now()
             secrets.scan_file(str(path))
-            recall.spent.cpu_s += time.process_time() - cpu
-            recall.spent.wall_s += time.perf_counter() - wall
-            recall.score.judge(session, without(session, (s.secret_value for _, s in secrets if s.secret_value)))
-    return recall
+            found.judge(session, (secret.secret_value for _, secret in secrets), began)
+    return found

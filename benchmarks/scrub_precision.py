@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from benchmarks.scrub_recall import Spent, scrub
+from benchmarks.scrub_recall import PLACEHOLDER, Spent, scrub
 from benchmarks.scrub_verdict import Verdict, judge
 from gtftd.scrub.scrubber import Scrubber
 from gtftd.town.conversation import RawMessage
 from tests.support.planted import texts_of
 from tests.support.planted_clean import Clean
 
-PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*):[0-9a-f]+>")
 _AROUND = 200
 _ANCHOR = 48
 _FAR = 60_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from gtftd.town.conversation import RawMessage
 from tests.support.planted import Score, Session, texts_of
 from tests.support.planted_kinds import HOME, HOSTS, KNOWN_VALUES, USERS
 
+PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*):[0-9a-f]+>")
 GROUPS = ("typed", "generic", "known", "pii")
 
 
@@ -37,6 +39,7 @@ class Spent:
 class Recall:
     score: Score = field(default_factory=Score)
     spent: Spent = field(default_factory=Spent)
+    redactions: int = 0
 
 
 def scrub(scrubber: Scrubber, messages: Sequence[RawMessage], spent: Spent) -> list[object]:
@@ -53,7 +56,9 @@ def measure_recall(scrubber: Scrubber, sessions: Iterable[Session]) -> Recall:
     recall = Recall()
     for session in sessions:
         recall.spent.size += session.size
-        recall.score.judge(session, scrub(scrubber, session.messages, recall.spent))
+        messages = scrub(scrubber, session.messages, recall.spent)
+        recall.redactions += sum(len(PLACEHOLDER.findall(text)) for message in messages for text in texts_of(message))
+        recall.score.judge(session, messages)
     return recall
 
 

@@ -5,6 +5,9 @@ The small run is for every day; `heavy` is the benchmark's size. No clock is ass
 
 from __future__ import annotations
 
+import base64
+from random import Random
+
 import pytest
 
 from benchmarks.scrub_hostile import HOSTILE
@@ -12,6 +15,7 @@ from benchmarks.scrub_precision import Precision, cuts, measure_precision, repor
 from benchmarks.scrub_recall import Recall, measure_recall, shown_misses, tables, town_scrubber
 from benchmarks.scrub_verdict import judge
 from gtftd.town.conversation import RawMessage
+from tests.support import planted_mint as mint
 from tests.support.planted import Score, sessions
 from tests.support.planted_clean import clean_texts
 from tests.support.planted_encodings import ENCODERS
@@ -110,6 +114,16 @@ def test_the_plants_are_of_many_kinds() -> None:
     assert len(TYPED) >= 40
     assert len(ENCODERS) >= 12
     assert len({kind.name for kind in kinds()}) == len(list(kinds()))
+
+
+def test_checksums_are_the_published_ones() -> None:
+    """GitHub's own example of a token, the seeds of NATS's documents, the shortest valid Bech32."""
+    assert "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" == mint.with_crc("ghp_", "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")
+    for seed in ("SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY", mint.nkey_seed(Random(1))):
+        raw = base64.b32decode(seed + "=" * (-len(seed) % 8))
+        assert raw[-2:] == mint.crc16(raw[:-2]).to_bytes(2, "little")
+    assert mint.bech32_holds("a12uel5l")
+    assert mint.bech32_holds(mint.age_key(Random(1)).shown.lower())
 
 
 def test_a_cut_is_found_again() -> None:

@@ -274,10 +274,18 @@ def age_key(rng: Random) -> Minted:
     bits = int.from_bytes(rng.randbytes(32), "big") << 4
     data = [(bits >> shift) & 31 for shift in range(255, -1, -5)]
     prefix = "age-secret-key-"
-    values = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix] + data
-    check = _polymod([*values, 0, 0, 0, 0, 0, 0]) ^ 1
+    check = _polymod([*_expanded(prefix), *data, 0, 0, 0, 0, 0, 0]) ^ 1
     data += [(check >> 5 * (5 - at)) & 31 for at in range(6)]
     return whole((prefix + "1" + "".join(BECH32[v] for v in data)).upper())
+
+
+def bech32_holds(text: str) -> bool:
+    prefix, _, data = text.rpartition("1")
+    return _polymod([*_expanded(prefix), *map(BECH32.index, data)]) == 1
+
+
+def _expanded(prefix: str) -> list[int]:
+    return [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
 
 
 def _polymod(values: list[int]) -> int:
