@@ -1,35 +1,36 @@
-"""Secrets that only their name gives away: `DB_PASSWORD=hunter2`, `"token": "..."`, `--api-key ...`."""
+"""Secrets that only their name gives away: `DB_PASSWORD=hunter2`, `"token": "..."`, `--api-key ...`, "the password is ..."."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gtftd.scrub.shapes import is_odd
+from gtftd.scrub.views import View
+
+Found = tuple[int, int, str, bool]
+"""Start, end, kind, and whether it is certain."""
 
 _KEYWORD = re.compile(
-    r"passw(?:or)?d|passphrase|pwd|secret|credential|token|api[_-]?key|(?:access|private|signing|encryption|auth)[_-]?key"
-    r"|_key|_pass(?![a-z])|_pat(?![a-z])|_auth(?![a-z])"
+    r"passw(?:or)?d|passw|passphrase|passcode|pwd|secret|credential|token|api[_ -]?key|(?:access|private|signing|encryption|auth|master)[_ -]?key"
+    r"|[_-]key|key|[_-]pass(?![a-z])|_pat(?![a-z])|[_-]auth(?![a-z])|\bpass\b|\bauth\b|_salt|seed|jwt|bearer|hmac|cipher"
 )
 _KINDS = (("pass", "PASSWORD"), ("pwd", "PASSWORD"), ("secret", "SECRET"), ("token", "TOKEN"), ("key", "API_KEY"))
 _STRONG = re.compile(
-    r"passw|passphrase|pwd|secret|credential|api[_-]?key|(?:access|private|signing|encryption)[_-]?key"
+    r"passw|passphrase|passcode|pwd|secret|credential|api[_ -]?key|(?:access|private|signing|encryption|master)[_ -]?key|[_-]pass\b|\bpass\b"
 )
 _ABOUT = re.compile(
     r"file|path|name|type|count|limit|max|min|len|size|budget|usage|expir|ttl|env|url|uri|field|policy|hint|reset|prompt"
-    r"|manager|store|provider|version|rotat|scope|_ids?$|-ids?$|izer|s$"
+    r"|manager|store|provider|version|rotat|scope|_ids?$|-ids?$|izer|s$|label|placeholder|text|regex|pattern|format|error"
+    r"|message|title|help|desc|valid|length|strength|column|header|param|input|date|_at$|kind|class|style|public|ref$|arn"
 )
 _TAIL = re.compile(
-    r"(?P<rest>[A-Za-z0-9_.-]{0,40})(?P<close>\\{0,4}[\"'`]?)\]?"
-    r"(?P<sep>[ \t]{0,8}(?:=>|:=|={1,3}|:(?!:))\s{0,8}|(?P<cli>[ \t]{1,4})|(?P<xml>>))"
+    r"(?P<rest>[A-Za-z0-9_.-]{0,40})(?P<close>[\"'`]?)\]?(?P<bold>\*{0,2}_{0,2}`?)"
+    r"(?P<sep>[ \t]{0,8}(?:=>|:=|={1,3}|:(?!:)|\|)\s{0,8}|(?P<comma>, ?)(?=[\"'])|(?P<xml>>)|(?P<call>\()(?=[\"'`]))(?P<more>\*{0,2}[ \t]{0,4})"
 )
-_VALUE = re.compile(
-    r"[bfru]?(?P<open>\\{0,4}(?P<quote>[\"'`]))(?P<quoted>(?:(?!\\{0,4}(?P=quote))[^\n]){0,2000})"
-    r"|(?P<bare>(?:[^\s\"'`,;&|)}\]<>\\]|\\(?![nrt\"'\\])){1,2000})"
-)
+_BARE = re.compile(r"[^\s\"'`<>\0]{1,2000}")
+_CUT = re.compile(r"[,;&|)}\]]")
+_ENV_HEAD = re.compile(r"(?:^|[\n;&|])[ \t]*(?:(?:export|set|ENV|ARG|env|declare -x|-e|--env|-D|\$env:|- |\+ ?|\d+[:|→\t] ?)[ \t]*)*\Z")
 _RETYPED = re.compile(r"[ \t]{0,4}=[ \t]{0,4}")
-_PLACEHOLDER = re.compile(r"<[A-Z0-9_]{2,40}:[0-9a-f]{6}>")
 _KEY_CHARS = re.compile(r"[A-Za-z0-9_.-]")
 _LONGEST_READ = 200
 """A longer run without a blank behind such a name is a secret unread; it also bounds the work on hostile text."""
@@ -51,87 +52,195 @@ _HARMLESS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Assigned:
-    """A value to replace; `quote` goes around the replacement, so that JSON stays JSON."""
+_FLAG = re.compile(
+    r"--?[A-Za-z-]{0,60}?(?P<name>[A-Za-z-]{0,24}(?:passw|pass|pwd|secret|token|key|credential|auth)[A-Za-z-]{0,16})[ \t]{1,4}"
+    r"(?:(?P<quote>[\"'])(?P<quoted>[^\"'\n\0]{1,500})(?P=quote)|(?P<bare>[^\s\"'`<>|;&\0-][^\s\"'`<>|;&\0]{0,1000}))", re.IGNORECASE
+)
+_TOLD = re.compile(
+    r"(?P<name>passwords?|passphrase|passcode|passwd|secret|token|api[ -]?key|access[ -]key|credentials?|creds|login|pwd|pw|pass)"
+    r"(?P<about>(?:[ \t]+(?:for|of|to|on|in|at|the|a|my|our|your|their|his|her|this|that|root|admin|user|db|database|account|server|prod|staging|key|value|again|here|new|now|there"
+    r"|`[^`\n]{1,40}`|[A-Za-z][\w.@-]{1,30})){0,6}?)"
+    r"(?P<verb>[ \t]+(?:is|was|are|were|will be|should be|to|as|equals|reads|being)(?:[ \t]+(?:now|still|set to|currently|just|simply|literally|changed to))?[ \t]*:?|[ \t]*(?::|=|->|→|-)|)[ \t]+"
+    r"(?P<open>[\"'`“‘«*]{0,3})(?P<value>[^\s\"'`“”‘’»\0<>]{4,200})(?P<close>[\"'`”’»*]{0,3})", re.IGNORECASE
+)
 
-    start: int
-    end: int
-    kind: str
-    quote: str = ""
+
+def named(view: View, keyword_at: int) -> Found | None:
+    """The value behind the name around this keyword, if the two together say that it is secret. Bounded looks."""
+    text = view.text
+    keyword = _KEYWORD.search(text[keyword_at : keyword_at + 24].lower())
+    if keyword is None:
+        return None
+    keyword_at += keyword.start()
+    start = keyword_at
+    while start > 0 and keyword_at - start < 40 and _KEY_CHARS.match(text[start - 1]):
+        start -= 1
+    tail = _TAIL.match(text, keyword_at + len(keyword.group()))
+    if tail is None or (tail["xml"] and text[max(0, start - 1)] != "<") or (tail["comma"] and not tail["close"]):
+        return None
+    name = text[start : tail.end("rest")]
+    if tail["call"] and (name.isupper() or not re.search(r"(?i)set|with|add|use|login|auth|connect|password\Z", name)):
+        return None
+    place = _value(view, start, name, tail)
+    if place is None:
+        return None
+    at, end, quoted = place
+    env = name.isupper() and tail["sep"] == "="
+    if not _is_secret(name, tail["rest"].lower(), text[at:end], quoted=quoted, env=env, keyword=keyword.group()):
+        return None
+    return at, end, _kind(name), _STRONG.search(name.lower()) is not None
 
 
-def assigned(text: str) -> Iterator[Assigned]:
-    """The values in `text` that a name calls secret, in order, without overlap. Linear: all looks are bounded."""
-    lowered = text.lower()
-    if len(lowered) != len(text):  # a few letters grow when they are lowered
-        lowered = "".join(sign.lower() if sign.isascii() else sign for sign in text)
-    past = 0
-    for keyword in _KEYWORD.finditer(lowered):
-        if keyword.start() < past:
-            continue
-        found = _value_of(text, keyword)
-        if found is not None:
-            past = found.end
-            yield found
+def flagged(text: str, start: int) -> Found | None:
+    """The value of a command's flag: `--token abc`."""
+    found = _FLAG.match(text, start)
+    if found is None or (start > 0 and text[start - 1] not in " \t\n\"'[(,`"):
+        return None
+    group = "quoted" if found["quote"] else "bare"
+    value = found[group]
+    name = found["name"].lstrip("-")
+    keyword = _KEYWORD.search(name.lower())
+    if keyword is None or value[:1] in "/~" or (value.isalpha() and value.islower() and group == "bare" and len(value) < 9):
+        return None
+    rest = name[keyword.end() :].lower()
+    if not _is_secret(name, rest, value, quoted=False, env=False, keyword=keyword.group()):
+        return None
+    return *found.span(group), _kind(name), True
+
+
+def told(text: str, start: int) -> Found | None:
+    """The value that a sentence gives away: "the password for staging is ..."."""
+    if start > 0 and (text[start - 1].isalnum() or text[start - 1] in "_-.$/"):
+        return None
+    found = _TOLD.match(text, start, start + 400)
+    if found is None:
+        return None
+    value = found["value"].rstrip(".,;:!?)]}*") if not found["open"] else found["value"].rstrip("*")
+    weak = not found["verb"].strip() or found["verb"].strip().lower() in {"to", "as", "-", "are"} or found["name"].lower() in {"login", "pass"}
+    if not _reads_told(value, is_quoted=bool(found["open"]), is_weak=weak):
+        return None
+    at = found.start("value")
+    return at, at + len(value), _kind(found["name"]), False
+
+
+def _reads_told(value: str, *, is_quoted: bool, is_weak: bool) -> bool:
+    if len(value) < 4 or value.lower() in _DULL or _NOT_A_VALUE.match(value) or _HARMLESS.fullmatch(value):
+        return False
+    if any(sign in value for sign in "(){}[]<>|=;") or value.count("/") > 1 or value.count(".") > 1 or "::" in value:
+        return not any(sign in value for sign in "(){}[]<>|;") and is_odd(re.sub(r"[^A-Za-z0-9]", "", value))
+    digit = any(sign.isdigit() for sign in value)
+    alpha = any(sign.isalpha() for sign in value)
+    sign = any(sign in "!@#$%^&*?+~" for sign in value[:-1])
+    if is_weak:
+        return len(value) >= 8 and digit and alpha and (sign or is_odd(value) or (value.lower() != value and len(value) >= 8))
+    if digit and alpha and not re.fullmatch(r"v?\d[\d.]*\w{0,3}|[A-Za-z]+[-_.]?\d{1,2}(?:\.\d+)*|\d+(?:st|nd|rd|th|ms|s|m|h|d|x|px|kb|mb|gb|k|bit|bits|chars)", value, re.IGNORECASE):
+        return True
+    return alpha and sign or (is_quoted and len(value) >= 6 and "-" in value and len(value) > 14)
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a name alone (an environment variable, a key of an object) says that its value is secret."""
     lowered = name.lower()
     found = _KEYWORD.search(lowered)
-    return found is not None and _ABOUT.search(lowered, found.end()) is None
+    return found is not None and found.group() not in _VAGUE and _ABOUT.search(lowered, found.end()) is None
 
 
 def is_secret_value(name: str, value: str) -> bool:
     """Whether the value of a key with this name must go; both already decoded."""
     lowered = name.lower()
     found = _KEYWORD.search(lowered)
-    return found is not None and _is_secret(name, lowered[found.end() :], value, quoted=True, env=name.isupper())
+    return found is not None and _is_secret(
+        name, lowered[found.end() :], value, quoted=True, env=name.isupper(), keyword=found.group()
+    )
 
 
-def _value_of(text: str, keyword: re.Match[str]) -> Assigned | None:
-    start = keyword.start()
-    while start > 0 and keyword.start() - start < 40 and _KEY_CHARS.match(text[start - 1]):
-        start -= 1
-    if start > 0 and text[start - 1] == "<" and _PLACEHOLDER.match(text, start - 1):
+def _value(view: View, name_at: int, name: str, tail: re.Match[str]) -> tuple[int, int, bool] | None:
+    """Where the value behind the separator stands, and whether in quotes."""
+    text, at = view.text, tail.end()
+    prefix = 1 if text[at : at + 1] in ("b", "f", "r", "u", "@", "$", "L") and text[at + 1 : at + 2] in ('"', "'") else 0
+    if text[at + prefix : at + prefix + 1] in ('"', "'", "`"):
+        return _quoted(view, at + prefix)
+    if tail["comma"] or tail["call"]:
         return None
-    tail = _TAIL.match(text, keyword.end())
-    if tail is None:
+    bare = _BARE.match(text, at)
+    if bare is None:
         return None
-    name = text[start : tail.end("rest")]
-    if (tail["cli"] and not name.startswith("--")) or (tail["xml"] and text[max(0, start - 1)] != "<"):
+    end = bare.end()
+    whole = text[end : end + 1] in ("\n", "", "\r") and _ENV_HEAD.search(text[max(0, name_at - 60) : name_at]) is not None
+    value = bare.group()
+    if not whole or tail["sep"].strip() not in ("=", ":") or re.match(r"[\w.]+\(", value):
+        cut = _CUT.search(value)
+        if cut is not None and cut.start() == 0:
+            return None
+        end = at + cut.start() if cut is not None else end
+    value = text[at:end]
+    if value.lower() in _DULL or re.fullmatch(r"[A-Za-z_][\w.]*(?:\[[\w., |]*)?", value):
+        again = _RETYPED.match(text, end)  # `password: str = "..."`
+        if again is not None and text[again.end() : again.end() + 1] in ('"', "'"):
+            return _quoted(view, again.end())
+    if text[end : end + 1] in ("(", "["):
         return None
-    value = _VALUE.match(text, tail.end())
-    if value is not None and value["bare"] and value["bare"].lower() in _DULL:
-        again = _RETYPED.match(text, value.end())  # `password: str = "..."`
-        value = _VALUE.match(text, again.end()) if again is not None else None
-    if value is None or (value["quote"] is None and text[value.end() : value.end() + 1] in ("(", "[")):
-        return None
-    quoted = value["quote"] is not None
-    said, span = (value["quoted"], value.span("quoted")) if quoted else (value["bare"], value.span("bare"))
-    env = name.isupper() and tail["sep"] == "="
-    if not _is_secret(name, tail["rest"].lower(), said, quoted=quoted, env=env):
-        return None
-    json_like = not quoted and tail["close"].endswith('"') and ":" in tail["sep"]
-    return Assigned(*span, _kind(name), tail["close"] if json_like else "")
+    end -= len(value) - len(value.rstrip(".,;:")) if not whole else 0
+    return at, end, False
 
 
-def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool) -> bool:
+def _quoted(view: View, at: int) -> tuple[int, int, bool] | None:
+    """The inside of the string that opens here; quotes that are escaped deeper belong to it."""
+    text, quote = view.text, view.text[at]
+    if text.startswith(quote * 3, at):
+        end = text.find(quote * 3, at + 3, at + 2000)
+        return (at + 3, end, True) if end > 0 and "\n" not in text[at:end] else None
+    level = view.level(at) if view.parent is not None else 0
+    place = at + 1
+    for _ in range(64):
+        end = text.find(quote, place, at + 2000)
+        if end < 0:
+            line = text.find("\n", at, at + 2000)
+            return (at + 1, line if line > 0 else min(len(text), at + 2000), True) if level == 0 and quote != "'" else None
+        if view.parent is None or view.level(end) <= level:
+            break
+        place = end + 1
+    else:
+        return None
+    if text.count("\n", at, end) > 0:
+        return None
+    return at + 1, end, True
+
+
+_VAGUE = frozenset({"key", "-key", "seed", "cipher", "jwt", "bearer", "hmac", "auth", "pass"})
+"""Words that mean other things as often: their value must look random."""
+
+
+def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, keyword: str = "") -> bool:
     if len(value) < 3 or value.lower() in _DULL or len(set(value)) < 3 or _NOT_A_VALUE.match(value):
         return False
     if not quoted and len(value) > _LONGEST_READ:
         return True
-    strong = _STRONG.search(name.lower()) is not None and _ABOUT.search(rest) is None
+    lowered = name.lower()
+    strong = _STRONG.search(lowered) is not None and _ABOUT.search(rest) is None
     if value.count(" ") >= 4:  # a sentence, unless it may be a passphrase
-        return strong and "phrase" in name.lower()
-    if strong or (env and _ABOUT.search(rest) is None):
-        return env or quoted or not any(code.fullmatch(value) for code in (_CALL, _NAME_CHAIN, _IDENTIFIER))
+        return strong and "phrase" in lowered
+    if strong or (env and keyword not in _VAGUE and _ABOUT.search(rest) is None):
+        if " " in value:
+            return strong and value.count(" ") < 3 and (any(sign.isdigit() for sign in value) or "correct" in value)
+        if any(code.fullmatch(value) for code in (_CALL, _NAME_CHAIN)) or (_DOTTED.search(value) and not quoted):
+            return env and not _NAME_CHAIN.fullmatch(value)
+        if _HARMLESS.fullmatch(value) and not (env or value.isdigit()):
+            return False
+        return env or quoted or _IDENTIFIER.fullmatch(value) is None
     if len(value) < 8 or _HARMLESS.fullmatch(value) or " " in value:
         return False
-    if not quoted and any(code.fullmatch(value) for code in (_CALL, _NAME_CHAIN)):
+    if any(code.fullmatch(value) for code in (_CALL, _NAME_CHAIN)) or _DOTTED.search(value):
         return False
-    return is_odd(value) or (any(sign.isdigit() for sign in value) and any(sign.isalpha() for sign in value))
+    atoms = re.split(r"[^A-Za-z0-9]+", value)
+    odd = any(is_odd(atom) for atom in atoms) or is_odd(re.sub(r"[^A-Za-z0-9]", "", value))
+    if keyword in _VAGUE or _ABOUT.search(rest) is not None:
+        return odd and "/" not in value[:1]
+    return odd or (any(sign.isdigit() for sign in value) and any(sign.isalpha() for sign in value) and _SERIAL.fullmatch(value) is None)
+
+
+_DOTTED = re.compile(r"\(\)|->|\?\.|\w\(|\[\d|\)\.")
+_SERIAL = re.compile(r"[A-Za-z]+(?:[-_./:]?[A-Za-z]+)*[-_./:]?\d{1,4}(?:[-_.][A-Za-z]+)?|[a-z]+\d?(?:[-_.][a-z0-9]{1,12})+")
 
 
 def _kind(name: str) -> str:

@@ -1,50 +1,78 @@
-"""The same secret in other clothes: terminal colours, escapes inside strings, base64, URL quoting."""
+"""Text inside of text: base64, hexadecimal digits and gzip, as deep as somebody may reasonably nest them."""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import re
+import zlib
 from urllib.parse import quote
 
-from gtftd.town.jsonl import clean
-
-_ANSI = re.compile(
-    "(?:\x9b|\x1b\\[)[0-?]*[ -/]*[@-~]"  # colours, cursor
-    "|\x1b\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)?"  # titles, links
-    "|\x1b[PX^_][^\x1b\n]*(?:\x1b\\\\)?"
-    "|\x1b[ -/]*[0-~]"
-)
-_WRITTEN_ANSI = re.compile(r"\\{1,4}(?:u001[bB]|x1[bB]|033|e)\[[0-9;?]{0,32}[A-Za-z]")
-_INVISIBLE = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2060\ufeff]")
-_WRITTEN_CHAR = re.compile(r"\\{1,4}(?:u00|x)(?P<code>[2-7][0-9a-fA-F])")
-_PLAIN_CHAR = re.compile(r"[A-Za-z0-9+/_.=:@-]")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_HEX = re.compile(r"(?:0x)?((?:[0-9a-f]{2}){8,}|(?:[0-9A-F]{2}){8,})")
+_URL_SIGNS = str.maketrans("-_", "+/")
+_TEXT = re.compile(rb"[\t\n\r\x1b\x20-\x7e]+")
+_LOOK_BYTES = 48
+MAX_DECODED_BYTES = 4 * 1024 * 1024
 
 
-def plain(text: str) -> str:
-    """Text as a person reads it: no terminal escapes, no invisible characters, no letters written as numbers."""
-    text = clean(text)
-    if "\x1b" in text or "\x9b" in text:
-        text = _ANSI.sub("", text)
-    if "\\" in text:
-        text = _WRITTEN_ANSI.sub("", text)
-        text = _WRITTEN_CHAR.sub(_written, text)
-        if ":\\/\\/" in text:
-            text = text.replace("\\/", "/")
-    return _INVISIBLE.sub("", text)
+def decoded(run: str) -> str | None:
+    """The text that this run stands for, if it stands for text; None if not. Linear, and bounded for gzip."""
+    if len(run) < 16:
+        return None
+    found = _HEX.fullmatch(run)
+    if found is not None:
+        said = _text(bytes.fromhex(found[1]))
+        if said is not None:
+            return said
+    return _of_base64(run)
 
 
-def _written(found: re.Match[str]) -> str:
-    sign = chr(int(found["code"], 16))
-    return sign if _PLAIN_CHAR.fullmatch(sign) else found.group()
+def _of_base64(run: str) -> str | None:
+    if _BASE64.fullmatch(run) is None:
+        return None
+    bare = run.rstrip("=").translate(_URL_SIGNS)
+    if len(bare) % 4 == 1:
+        bare = bare[:-1]
+    try:
+        head = base64.b64decode(bare[: min(64, len(bare) // 4 * 4)])
+        if not _may_be_text(head):
+            return None
+        return _text(base64.b64decode(bare + "=" * (-len(bare) % 4)))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _may_be_text(raw: bytes) -> bool:
+    return raw[:2] in (b"\x1f\x8b", b"x\x9c", b"x\xda", b"x\x01", b"x^") or _is_text(raw[:_LOOK_BYTES])
+
+
+def _is_text(raw: bytes) -> bool:
+    """Nearly all of it is printable; other characters than ASCII may stand in between."""
+    plain = sum(len(part) for part in _TEXT.findall(raw))
+    return bool(raw) and plain * 20 >= len(raw) * 17
+
+
+def _text(raw: bytes) -> str | None:
+    if raw[:2] == b"\x1f\x8b" or raw[:1] == b"x" and raw[1:2] in (b"\x9c", b"\xda", b"\x01", b"^"):
+        try:
+            unpacked = zlib.decompressobj(wbits=47).decompress(raw, MAX_DECODED_BYTES)
+        except zlib.error:
+            unpacked = b""
+        if unpacked:
+            return unpacked.decode(errors="replace") if _is_text(unpacked[:4096]) else None
+    return raw.decode(errors="replace") if _is_text(raw) else None
 
 
 def encodings(value: str) -> tuple[str, ...]:
     """The value and the forms in which it may stand in a text, longest first; only forms worth looking for."""
     raw = value.encode(errors="replace")
-    forms = {value, json.dumps(value)[1:-1], quote(value, safe="")}
+    forms = {value, json.dumps(value)[1:-1], quote(value, safe=""), value[::-1] if len(value) > 15 else value}
+    forms |= {raw.hex(), raw.hex().upper()}
     for padding in range(3):  # base64 of a text that has the value somewhere in it
         coded = base64.b64encode(b"\0" * padding + raw).decode()
         inner = coded[(0, 2, 3)[padding] :].rstrip("=")
-        forms.add(inner[: len(inner) - 1] if len(inner) > 8 else value)
+        inner = inner[: len(inner) - 1] if len(inner) > 8 else value
+        forms |= {inner, inner.replace("+", "-").replace("/", "_")}
     return tuple(sorted((form for form in forms if len(form) >= 8), key=lambda form: (-len(form), form)))

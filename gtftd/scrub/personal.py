@@ -1,105 +1,132 @@
-"""People and machines in a text: e-mail addresses, network addresses, home folders, names of users and hosts."""
+"""People and machines in a text: e-mail addresses, network addresses, home folders, telephone numbers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-Replace = Callable[[str, str], str]
-"""Kind and value in, placeholder out."""
+Found = tuple[int, int, str, bool]
+"""Start, end, kind, and whether it is certain."""
 
-_LOCAL = re.compile(r"[A-Za-z0-9._%+-]")
+_LOCAL = re.compile(r"[A-Za-z0-9._%+'-]")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}(?P<top>[A-Za-z]{2,24})(?![A-Za-z0-9-])")
 _NO_TOP = frozenset({
     "service", "socket", "timer", "target", "mount", "slice", "js", "ts", "py", "go", "rs", "md", "json", "yaml", "yml",
-    "toml", "html",
+    "toml", "html", "css", "png", "svg", "jpg", "parametrize", "fixture", "setter", "getter", "property", "mark", "cpp",
+    "java", "rb", "sh", "tsx", "jsx", "lock", "txt", "log", "git",
 })  # fmt: skip
-_NOBODY = re.compile(r"(?:git|noreply|no-reply|donotreply|root|postmaster)", re.IGNORECASE)
+_NOBODY = re.compile(r"(?:git|noreply|no-reply|donotreply|root|postmaster|hg|svn|npm)", re.IGNORECASE)
 _EXAMPLE = re.compile(
     r"(?:.*\.)?(?:example\.(?:com|org|net)|[^.]*\.?(?:invalid|example|test|localhost))", re.IGNORECASE
 )
 _IPV4 = re.compile(r"(?<![\w.+-])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w-]|\.\d)")
-_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*\d|::)[0-9A-Fa-f:]{4,39}(?![\w:])")
-_VERSION_BEFORE = re.compile(r"(?:version|release|\bv|[=~^><@]|section|§|#+)[\s\"':=]{0,3}\Z", re.IGNORECASE)
+_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*\d|::)[0-9A-Fa-f:]{4,39}(?:\d{1,3}\.\d{1,3}\.\d{1,3})?(?![\w:])")
+_VERSION_BEFORE = re.compile(r"(?:version|release|ver\.?|rev|build|\bv|[=~^><@]|section|§|#+|chapter|[Ff]igure|-)[\s\"':=]{0,3}\Z", re.IGNORECASE)
+_ADDRESS_BEFORE = re.compile(r"(?<![A-Za-z])(?:ip|host|addr(?:ess)?|server|from|to|ssh|ping|curl|at|on|peer|client|remote|connect\w*|dns|gateway|bind|listen|node|@|//)\W{0,4}\Z", re.IGNORECASE)
 _HOME = re.compile(
-    r"(?P<before>/home/|/Users/|\\\\?Users\\\\?|-home-|-Users-)(?P<user>[A-Za-z0-9_][A-Za-z0-9._]{0,63})"
+    r"(?P<before>/home/|/Users/|[\\/]{1,2}Users[\\/]{1,2}|-home-|-Users-)(?P<user>[A-Za-z0-9_][A-Za-z0-9._]{0,63})"
 )
-_SHARED = frozenset({"Shared", "linuxbrew", "runner"})
+_SHARED = frozenset({"Shared", "linuxbrew", "runner", "Public", "Default", "user", "username", "USER", "you", "me", "name", "user_name", "your"})
+_PHONE = re.compile(
+    r"(?P<world>(?<![\w+.])\+\d{1,3}[ .-]?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){1,5}(?![\w.-]?\d))"
+    r"|(?P<us>(?<![\w.(+/-])(?:1[-. ])?\(?[2-9]\d{2}\)?[-. ]{1,2}[2-9]\d{2}[-. ]\d{4}(?![\w-]|\.\d))"
+    r"|(?P<zero>(?<![\w.:/+-])\(?0\d{1,4}\)?(?:[ /-]{1,3}\d{2,4}){1,4}\d{0,5}(?![\w-]|[.:]\d))"
+    r"|(?P<named>(?i:tel|phone|mobile|cell|fax|whatsapp|sms|call)[.: ]{1,3}(?P<digits>[+(]?\d[\d ().-]{6,18}\d)(?![\w]))"
+)
 
 
-def replace_emails(text: str, replace: Replace) -> str:
-    """Addresses of people; `git@host` and reserved domains stay."""
-    if "@" not in text:
-        return text
-    pieces: list[str] = []
-    done = 0
-    at = text.find("@")
-    while at >= 0:
-        start = at
-        while start > done and at - start < 128 and _LOCAL.match(text[start - 1]):
-            start -= 1
-        domain = _DOMAIN.match(text, at + 1) if start < at else None
-        if domain is not None and _is_person(text[start:at], domain):
-            pieces += (text[done:start], replace("EMAIL", text[start : domain.end()].lower()))
-            done = domain.end()
-        at = text.find("@", max(at + 1, done))
-    return "".join((*pieces, text[done:]))
+def email(text: str, at: int, end: int) -> Found | None:
+    """An address of a person; `git@host` and reserved domains stay."""
+    at += 1
+    start = at
+    while start > 0 and at - start < 128 and _LOCAL.match(text[start - 1]):
+        start -= 1
+    while start < at and text[start] in "'.%+-":
+        start += 1
+    domain = _DOMAIN.match(text, at + 1) if start < at else None
+    if domain is None or domain["top"].lower() in _NO_TOP or _NOBODY.fullmatch(text[start:at]):
+        return None
+    if _EXAMPLE.fullmatch(domain.group()) or text[max(0, start - 3) : start] == "://":
+        return None
+    return start, domain.end(), "EMAIL", True
 
 
-def _is_person(local: str, domain: re.Match[str]) -> bool:
-    if domain["top"].lower() in _NO_TOP or _NOBODY.fullmatch(local):
-        return False
-    return _EXAMPLE.fullmatch(domain.group()) is None
-
-
-def replace_addresses(text: str, replace: Replace) -> str:
-    """Addresses of machines; loopback, masks, and what reads as a version or a section number stay."""
-    if "." in text:
-        text = _IPV4.sub(lambda found: _ipv4(found, replace), text)
-    if "::" in text or text.count(":") >= 7:
-        text = _IPV6.sub(lambda found: _ipv6(found, replace), text)
-    return text
-
-
-def _ipv4(found: re.Match[str], replace: Replace) -> str:
+def ipv4(text: str, start: int, _end: int) -> Found | None:
+    """An address of a machine; loopback, masks, and what reads as a version or a section number stay."""
+    found = _IPV4.match(text, start)
+    if found is None:
+        return None
     said = found.group()
     try:
         address = IPv4Address(said)
     except AddressValueError:
-        return said
+        return None
     if address.is_loopback or address.is_unspecified or said.startswith("255."):
-        return said
-    before = found.string[max(0, found.start() - 16) : found.start()]
-    after = found.string[found.end() : found.end() + 2]
-    if _VERSION_BEFORE.search(before):
-        return said
-    small = all(int(part) < 32 for part in said.split("."))
-    if small and int(said.split(".")[0]) < 10 and not (after[:1] in (":", "/") and after[1:].isdigit()):
-        return said
-    return replace("IPV4", said)
+        return None
+    before, after = text[max(0, start - 16) : start], text[found.end() : found.end() + 2]
+    told = _ADDRESS_BEFORE.search(before) is not None or (after[:1] in (":", "/") and after[1:].isdigit())
+    if not told and _VERSION_BEFORE.search(before):
+        return None
+    if all(int(part) < 32 for part in said.split(".")) and int(said.split(".")[0]) < 10 and not told:
+        return None
+    return *found.span(), "IPV4", True
 
 
-def _ipv6(found: re.Match[str], replace: Replace) -> str:
+def ipv6(text: str, start: int, _end: int) -> Found | None:
+    """An address of a machine; loopback and what only looks like one (`a::b`, times) stays."""
+    while start > 0 and text[start - 1] in "0123456789abcdefABCDEF:":
+        start -= 1
+        if _end - start > 48:
+            return None
+    found = _IPV6.match(text, start)
+    if found is None:
+        return None
     said = found.group()
+    said = said if said.endswith("::") else said.rstrip(":")
     try:
-        address = IPv6Address(said.rstrip(":") if not said.endswith("::") else said)
+        address = IPv6Address(said)
     except AddressValueError:
-        return said
-    if address.is_loopback or address.is_unspecified or not any(sign.isdigit() for sign in said):
-        return said
-    return replace("IPV6", said)
+        return None
+    if address.is_loopback or address.is_unspecified or not any(sign.isdigit() for sign in said) or len(said) < 6:
+        return None
+    return start, start + len(said), "IPV6", True
 
 
-def replace_homes(text: str, replace: Replace) -> str:
-    """`/home/ada/x` keeps its shape and loses its name; so does the folder that Claude Code makes of it."""
-    if "/home/" not in text and "Users" not in text and "-home-" not in text:
-        return text
+def home(text: str, start: int, _end: int) -> Found | None:
+    """The name in `/home/ada/x`: the path keeps its shape; so does the folder that Claude Code makes of it."""
+    found = _HOME.search(text, start, start + 96)
+    if found is None:
+        return None
+    user = found["user"].rstrip(".")
+    if user in _SHARED or not user:
+        return None
+    return found.start("user"), found.start("user") + len(user), "USER", True
 
-    def hidden(found: re.Match[str]) -> str:
-        user = found["user"].rstrip(".")
-        if user in _SHARED:
-            return found.group()
-        return found["before"] + replace("USER", user) + found["user"][len(user) :]
 
-    return _HOME.sub(hidden, text)
+def phone(text: str, start: int, _end: int) -> Found | None:
+    """A telephone number in an international or a common national form; dates, ids and versions stay."""
+    place = start if text[start] in "+(tpmcfwsTPMCFWS0123456789" else start + 1
+    found = _PHONE.match(text, place)
+    if found is None:
+        return None
+    group = "digits" if found["named"] else "world" if found["world"] else "us" if found["us"] else "zero"
+    said = found[group]
+    digits = sum(sign.isdigit() for sign in said)
+    parted = any(sign in " ().-/" for sign in said[1:])
+    if group == "world" and (digits < 9 or digits > 15 or (not parted and (digits < 10 or text[place - 1 : place] in ("\n", "")))):
+        return None
+    if group == "zero" and not (9 <= digits <= 12 and _grouped(said)):
+        return None
+    if group == "us" and not (10 <= digits <= 11 and ("-" in said or "." in said or "(" in said)):
+        return None
+    if group == "digits" and not 7 <= digits <= 15:
+        return None
+    return *found.span(group), "PHONE", group == "world" and parted
+
+
+def _grouped(said: str) -> bool:
+    """A national number starts with a zero and an area; a list of numbers, a date or a time does not read so."""
+    parts = re.findall(r"\d+", said)
+    if len(parts) == 5 and all(len(part) == 2 for part in parts):
+        return "-" not in said
+    return len(parts) in (2, 3) and len(parts[0]) >= 3 and len(parts[-1]) >= 3

@@ -1,38 +1,39 @@
-"""The first scrubber: what it does not understand does not leave.
+"""The scrubber: what it does not understand does not leave.
 
-Over-redaction is the rule: an uncertain run of characters is replaced, and the entry flows. Placeholders are
-typed and keyed (`<GITHUB_TOKEN:3f09ac>`): the same secret always reads the same, so that a trajectory stays
-learnable, and nobody without the key can test a guess.
+Over-redaction is the rule: an uncertain run of characters is replaced, the entry flows, and the doubt is reported.
+Placeholders are typed and keyed (`<GITHUB_TOKEN:3f09ac>`): the same secret always reads the same, so that a
+trajectory stays learnable, and nobody without the key can test a guess.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gtftd.schemas.corpus import Message, ToolCall
-from gtftd.scrub.assignments import assigned, is_secret_value
-from gtftd.scrub.encodings import encodings, plain
-from gtftd.scrub.keys import replace_dsn, replace_keys
-from gtftd.scrub.personal import Replace, replace_addresses, replace_emails, replace_homes
-from gtftd.scrub.rules import Rule, matching
-from gtftd.scrub.shapes import suspects
+from gtftd.scrub.placeholders import digest_of, placeholder, quote_for
 from gtftd.town.conversation import RawMessage
+from gtftd.town.jsonl import clean
+
+if TYPE_CHECKING:
+    from gtftd.scrub.finder import Finder
+    from gtftd.scrub.seams import Seams
+    from gtftd.scrub.spans import Span
 
 MAX_DEPTH = 32
+_MAX_ROUNDS = 3
 _SEAL = object()
 _CALL_ID = re.compile(r"(?:toolu|srvtoolu|call|tool|screen|fc)_[A-Za-z0-9]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_RULE_FILES = ("scrubber", "rules", "shapes", "assignments", "personal", "keys", "encodings")
+_SHELL_KEYS = frozenset({"command", "cmd", "script"})
 
 
 class Scrubbed(str):
@@ -44,6 +45,17 @@ class Scrubbed(str):
         if seal is not _SEAL:
             raise TypeError("only Scrubber.scrub_text makes Scrubbed text")
         return super().__new__(cls, text)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What would be replaced, in offsets of the source text."""
+
+    start: int
+    end: int
+    kind: str
+    certain: bool
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -69,10 +81,11 @@ class ScrubbedMessages:
 @cache
 def rules_version() -> str:
     """Changes whenever a rule or the code that applies it changes."""
-    digest = hashlib.sha256(version_of("detect-secrets").encode())
-    for name in _RULE_FILES:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return f"1-{digest.hexdigest()[:12]}"
+    digest = hashlib.sha256(version_of("hyperscan").encode())
+    for file in sorted(Path(__file__).parent.iterdir()):
+        if file.suffix in {".py", ".txt"}:
+            digest.update(file.read_bytes())
+    return f"2-{digest.hexdigest()[:12]}"
 
 
 class Scrubber:
@@ -86,156 +99,182 @@ class Scrubber:
         home: str | None = None,
         users: Iterable[str] = (),
         hosts: Iterable[str] = (),
+        allowed: Iterable[str] = (),
     ) -> None:
-        """`known_values` are the town's own secrets by name; `key` makes placeholders stable within the town."""
+        """`known_values` are the town's own secrets by name; `key` makes placeholders stable within the town;
+        `allowed` are the digests of values that a person has released."""
         if len(key) < 16:
             raise ValueError(f"the scrubber's key has {len(key)} bytes; give at least 16 random ones")
         self._key = key
-        self._known: list[tuple[str, str, str]] = []
-        for name, value in known_values.items():
-            kind = re.sub(r"[^A-Z0-9_]", "_", name.upper())[:40] or "SECRET"
-            self._known += [(kind, form, value) for form in encodings(value)]
-        self._known.sort(key=lambda item: -len(item[1]))
-        self._home = (
-            home if home and home not in ("/", "/root") and not home.startswith(("/home/", "/Users/")) else None
-        )
-        self._names = _whole_words(users, "USER") + _whole_words(hosts, "HOST")
+        self._owned = (dict(known_values), home, tuple(users), tuple(hosts))
+        self._allowed = frozenset(allowed)
         self.version = rules_version()
+
+    @cached_property
+    def _finder(self) -> Finder:
+        from gtftd.scrub.finder import Finder
+        from gtftd.scrub.owned import Owned
+
+        values, home, users, hosts = self._owned
+        return Finder(Owned(values, home=home, users=users, hosts=hosts))
+
+    def digest(self, value: str) -> str:
+        """The keyed digest of a value, as a doubt carries it."""
+        return digest_of(self._key, value)
+
+    def find(self, text: str) -> list[Finding]:
+        """What would be replaced in this text, in order."""
+        spans = self._released(self._finder.spans(clean(text)))
+        return [Finding(span.start, span.end, span.kind, span.certain, span.rule) for span in spans]
+
+    def values_behind(self, text: str) -> dict[str, str]:
+        """What each placeholder of this raw text stands for: for a review on a terminal, never for a store."""
+        spans = self._released(self._finder.spans(clean(text)))
+        return {placeholder(span.kind, self.digest(span.value)): span.value for span in spans}
 
     def scrub_text(self, text: str, counts: Counter[str] | None = None) -> Scrubbed:
         """The text without secrets; `counts` learns how many of each kind were replaced. Linear in the text."""
-        found = Counter[str]() if counts is None else counts
-
-        def replace(kind: str, value: str) -> str:
-            found[kind] += 1
-            return self._placeholder(kind, value)
-
-        text = plain(text)
-        for kind, form, value in self._known:
-            if form in text:
-                found[kind] += text.count(form)
-                text = text.replace(form, self._placeholder(kind, value))
-        text = replace_keys(text, replace)
-        for rule in matching(text):
-            text = _apply(rule, text, replace)
-        text = replace_dsn(text, replace)
-        text = _cut_out(text, ((item.start, item.end, item.kind, item.quote) for item in assigned(text)), replace)
-        text = _cut_out(text, ((item.start, item.end, "SECRET", "") for item in suspects(text)), replace)
-        text = replace_emails(text, replace)
-        text = replace_addresses(text, replace)
-        if self._home is not None and self._home in text:
-            text = text.replace(self._home, replace("HOME", self._home))
-        text = replace_homes(text, replace)
-        for pattern, kind in self._names:
-            text = pattern.sub(lambda match, kind=kind: replace(kind, match.group()), text)  # type: ignore[misc]
-        return Scrubbed(text, _SEAL)
+        return self._text(text, Work(Counter() if counts is None else counts))
 
     def scrub_value(self, value: object, counts: Counter[str] | None = None) -> Any:
         """A JSON value with every string in it scrubbed, keys too. What is no JSON, or nests too deep, is dropped."""
-        return self._value(value, Counter() if counts is None else counts, "", 0)
+        return self._value(value, Work(Counter() if counts is None else counts), "", 0)
 
     def scrub_message(self, raw: RawMessage) -> tuple[Message, Counter[str]]:
         """The message as it may be stored, and how many spans of each kind were replaced in it."""
-        counts: Counter[str] = Counter()
+        work = Work(Counter())
+        return self._message(raw, work), work.counts
+
+    def scrub_messages(self, raws: Iterable[RawMessage]) -> ScrubbedMessages:
+        """All messages of a session: values that were split over several of them are found too."""
+        from gtftd.scrub.seams import Seams
+
+        raws = tuple(raws)
+        work = Work(Counter(), Seams.of(raws, self._finder, self._released))
+        messages = []
+        for index, raw in enumerate(raws):
+            work.message = index
+            messages.append(self._message(raw, work))
+        return ScrubbedMessages(tuple(messages), dict(work.counts), tuple(work.doubts))
+
+    def _message(self, raw: RawMessage, work: Work) -> Message:
         calls = tuple(
             ToolCall(
-                id=self._ident(call.id, counts),
-                name=str(call.name) if _NAME.fullmatch(call.name) else self.scrub_text(call.name[:200], counts),
-                arguments=self.scrub_value(dict(call.arguments), counts),
+                id=self._ident(call.id, work),
+                name=str(call.name) if _NAME.fullmatch(call.name) else self._text(call.name[:200], work),
+                arguments=self._value(dict(call.arguments), work, "", 0),
             )
             for call in raw.tool_calls
         )
-        message = Message(
+        return Message(
             role=raw.role,
-            content=self.scrub_text(raw.content, counts),
+            content=self._text(raw.content, work, split=work.split()),
             tool_calls=calls,
-            tool_call_id=None if raw.tool_call_id is None else self._ident(raw.tool_call_id, counts),
+            tool_call_id=None if raw.tool_call_id is None else self._ident(raw.tool_call_id, work),
             is_error=raw.is_error,
             trainable=raw.trainable,
             at=raw.at,
             kind=raw.kind,
         )
-        return message, counts
 
-    def scrub_messages(self, raws: Iterable[RawMessage]) -> ScrubbedMessages:
-        """All messages of a span, and the counts of all of them together."""
-        total: Counter[str] = Counter()
-        messages = []
-        for raw in raws:
-            message, counts = self.scrub_message(raw)
-            messages.append(message)
-            total.update(counts)
-        return ScrubbedMessages(tuple(messages), dict(total), ())
+    def _text(self, text: str, work: Work, *, is_shell: bool = False, split: Iterable[Span] = ()) -> Scrubbed:
+        from gtftd.scrub.spans import PERSON, merged
 
-    def _value(self, value: object, counts: Counter[str], name: str, depth: int) -> Any:
+        text = clean(text)
+        extra = list(split)
+        for _ in range(_MAX_ROUNDS):
+            spans = self._finder.spans(text)
+            if extra:
+                spans, extra = merged([*spans, *extra], text), []
+            spans = self._released(spans)
+            if not spans:
+                break
+            text = self._replaced(text, spans, work, is_shell=is_shell)
+            if all(span.rank == PERSON for span in spans):
+                break
+        return Scrubbed(text, _SEAL)
+
+    def _replaced(self, text: str, spans: list[Span], work: Work, *, is_shell: bool) -> str:
+        pieces: list[str] = []
+        done = 0
+        for span in spans:
+            digest = self.digest(span.value)
+            name = placeholder(span.kind, digest)
+            work.note(span, name, digest)
+            quote = quote_for(text, span.start, span.end, is_shell=is_shell)
+            pieces += (text[done : span.start], quote, name, quote)
+            done = span.end
+        return "".join((*pieces, text[done:]))
+
+    def _released(self, spans: list[Span]) -> list[Span]:
+        if not self._allowed:
+            return spans
+        return [span for span in spans if self.digest(span.value) not in self._allowed]
+
+    def _value(self, value: object, work: Work, name: str, depth: int) -> Any:
         if depth > MAX_DEPTH:
-            counts["too_deep"] += 1
+            work.counts["too_deep"] += 1
             return "<DROPPED:too_deep>"
         match value:
             case str():
-                return self._named(name, value, counts)
+                return self._named(name, value, work)
             case bool() | None:
                 return value
             case int() | float():
-                return self._number(name, value, counts)
+                return self._number(name, value, work)
             case Mapping():
                 return {
-                    str(self.scrub_text(str(key), counts)): self._value(item, counts, str(key), depth + 1)
+                    str(self._text(str(key), work)): self._value(item, work, str(key), depth + 1)
                     for key, item in value.items()
                 }
             case list() | tuple():
-                return [self._value(item, counts, name, depth + 1) for item in value]
+                return [self._value(item, work, name, depth + 1) for item in value]
             case _:
-                counts["not_json"] += 1
+                work.counts["not_json"] += 1
                 return "<DROPPED:not_json>"
 
-    def _number(self, name: str, value: float, counts: Counter[str]) -> Any:
+    def _number(self, name: str, value: float, work: Work) -> Any:
         """A number stays one, unless its key says that it is a secret; JSON knows no infinity."""
+        from gtftd.scrub.assignments import is_secret_value
+
         if not math.isfinite(value):
             return None
-        return self._named(name, str(value), counts) if name and is_secret_value(name, str(value)) else value
+        return self._named(name, str(value), work) if name and is_secret_value(name, str(value)) else value
 
-    def _named(self, name: str, value: str, counts: Counter[str]) -> str:
+    def _named(self, name: str, value: str, work: Work) -> str:
         """A string under a key: the key may say that it is a secret where the string alone does not."""
-        scrubbed = self.scrub_text(value, counts)
-        if name and is_secret_value(name, value) and is_secret_value(name, scrubbed):
-            counts["SECRET"] += 1
-            return self._placeholder("SECRET", value)
+        from gtftd.scrub.assignments import is_secret_value
+        from gtftd.scrub.placeholders import PLACEHOLDER
+
+        scrubbed = self._text(value, work, is_shell=name in _SHELL_KEYS)
+        bare = PLACEHOLDER.sub("", scrubbed)
+        if name and is_secret_value(name, value) and bare and is_secret_value(name, bare):
+            digest = self.digest(value)
+            if digest in self._allowed:
+                return value
+            work.counts["SECRET"] += 1
+            return placeholder("SECRET", digest)
         return str(scrubbed)
 
-    def _ident(self, ident: str, counts: Counter[str]) -> str:
-        return ident if _CALL_ID.fullmatch(ident) else str(self.scrub_text(ident[:200], counts))
-
-    def _placeholder(self, kind: str, value: str) -> str:
-        digest = hmac.new(self._key, value.encode(errors="replace"), hashlib.sha256).hexdigest()
-        return f"<{kind}:{digest[:6]}>"
+    def _ident(self, ident: str, work: Work) -> str:
+        return ident if _CALL_ID.fullmatch(ident) else str(self._text(ident[:200], work))
 
 
-def _apply(rule: Rule, text: str, replace: Replace) -> str:
-    def hidden(found: re.Match[str]) -> str:
-        if "secret" not in rule.pattern.groupindex:
-            return replace(rule.kind, found.group())
-        start, end = found.span("secret")
-        whole, begin = found.group(), found.start()
-        value = replace(rule.kind, found["secret"])
-        return whole[: start - begin] + value + whole[end - begin :]
+class Work:
+    """What one session's scrubbing has counted and doubted so far."""
 
-    return rule.pattern.sub(hidden, text)
+    def __init__(self, counts: Counter[str], seams: Seams | None = None) -> None:
+        self.counts = counts
+        self.doubts: list[Doubt] = []
+        self.message = 0
+        self._seams = seams
 
+    def note(self, span: Span, name: str, digest: str) -> None:
+        """One more span was replaced."""
+        self.counts[span.kind] += 1
+        if not span.certain:
+            self.doubts.append(Doubt(name, digest, span.kind, span.rule, self.message))
 
-def _cut_out(text: str, places: Iterable[tuple[int, int, str, str]], replace: Replace) -> str:
-    pieces: list[str] = []
-    done = 0
-    for start, end, kind, quote in places:
-        pieces += (text[done:start], quote, replace(kind, text[start:end]), quote)
-        done = end
-    return "".join((*pieces, text[done:])) if pieces else text
-
-
-def _whole_words(names: Iterable[str], kind: str) -> list[tuple[re.Pattern[str], str]]:
-    """A name of three letters or fewer, or one that is a word of the trade, hides nobody."""
-    common = {"root", "user", "admin", "test", "local", "localhost", "ubuntu", "debian", "build", "runner", "main"}
-    chosen = sorted({name for name in names if len(name) > 3 and name.lower() not in common}, key=len, reverse=True)
-    if not chosen:
-        return []
-    return [(re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, chosen))})(?![\w-])"), kind)]
+    def split(self) -> list[Span]:
+        """The parts in this message's content of values that were split over several messages."""
+        return [] if self._seams is None else self._seams.spans_of(self.message)

@@ -1,110 +1,150 @@
-"""Whether a run of characters looks like a secret of no known shape, or like something people write.
+"""Whether a run of characters looks like a secret of no known shape, or like something that people write.
 
-People write words: separated, in camel case, with a number behind. A random run changes between letters,
-digits and cases all the time. What is neither is taken for a secret.
+Words, names and paths read alike everywhere; a random run does not (see `randomness`). Sums, ids and pictures are
+random too, so what stands around a run decides about those.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
 
-MIN_RUN = 20
-RUN = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
+from gtftd.scrub.randomness import surprise
+
+MIN_RUN = 16
 _ATOM = re.compile(r"[A-Za-z0-9]+")
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_VOWEL = re.compile(r"[aeiouyAEIOUY]")
-_UNSPEAKABLE = re.compile(r"[^aeiouyAEIOUY]{5}")
 _HEX = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)")
 _SAFE = re.compile(
     r"""
-      [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}          # UUID
-    | (?:toolu|srvtoolu|msg|req|call|chatcmpl)_[A-Za-z0-9]{1,40}            # ids that a harness hands out
-    | \d{4}-?\d{2}-?\d{2}[T_.-]?\d{2}[-_.]?\d{2}[-_.]?\d{2}[0-9.]*(?:Z|[+-]\d{4})?  # times
-    | v?\d+\.\d+(?:\.\d+)*(?:[-+][0-9A-Za-z.-]*)?                           # versions, Go pseudo-versions
+      [0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\S{0,12}   # UUID
+    | (?:toolu|srvtoolu|msg|req|call|chatcmpl|resp|evt|run|step|thread|asst|cmpl|fc|rs)_[A-Za-z0-9]{1,64}  # ids of a harness
+    | \d{4}-?\d{2}-?\d{2}[T_.-]?\d{2}[-_.]?\d{2}[-_.]?\d{2}[0-9.]*(?:Z|[+-]\d{4})?\S{0,16}  # times
+    | v?\d+\.\d+(?:\.\d+)*(?:[-+][0-9A-Za-z.+-]*)?                         # versions, Go pseudo-versions
+    | sha\d{1,3}-[A-Za-z0-9+/]{20,}={0,2}                                  # integrity
+    | [a-z]{1,4}:?//.*
     """,
     re.VERBOSE,
 )
-_HEX_CONTEXT = re.compile(
-    r"(?:commit|sha\d*|sha-\d+|md5|merge|tree|parent|head|index|rev|revision|hash|digest|blob|checksum|refs|git"
-    r"|object|objects|tag|pick|etag)\W{0,3}\Z",
+_NAMED_SUM = re.compile(
+    r"(?:commit|sha-?\d*|md5|merged?|tree|parent|head|index|rev|revision|hash(?:es)?|digest|blob|checksum|checksums|refs|git|oid"
+    r"|objects?|tag|pick|etag|integrity|fingerprint|h1|zh|bundle|crc|sum|sums|trace_?id|span_?id|request_?id|container|image|layer"
+    r"|snapshot|squash|fixup|revert(?:s|ed)?|cherry|base|onto|from|at|bisect|origin|branch|blake\w{0,3}|ref|resolved|hexsha|gen|vendor"
+    r"|uuid|guid|build|buildid|build-id|version|checkout|reset|show|log|diff|rebase|master|main|cid|eid|etags|nonce_pub|signature_of"
+    r"|address|txid|tx|block|pubkey|public|pub|colou?r|object_id|_id|correlation|hex|sequence|dna|node|file|name|inode|serial|cursor)"
+    r"[\"'`]?\W{0,4}(?:[0-9a-f]{7,40}\W{1,3})?\Z",
     re.IGNORECASE,
 )
-_GIT_LINE = re.compile(r"(?:^|[\n\r])[+^>* |/\\-]{0,6}\Z")
+_NAMED_SECRET = re.compile(r"(?:key|token|secret|passw\w*|pwd|credential|auth|bearer|pass|seed|salt|pepper|hmac)\W{0,6}(?:\w{1,8}\W{1,3})?\Z", re.IGNORECASE)
+_LINE_HEAD = re.compile(r"(?:^|[\n\r])[+^>* |/\\•·-]{0,8}\Z")
+_LISTED = re.compile(r"(?: {2}| \*)[\w./-]+")
+_DATA = re.compile(
+    r"(?:iVBOR|/9j/|R0lGOD|AGFzbQ|UklGR|d09G[RM]|JVBERi|T2dnUw|AAAB|SUQz|Qk0|UEsDB|PHN2Zy|PD94bWw|AAEAAA|T1RUTw|f0VMR|H4sI|eyJ2ZXJzaW9u)"
+)
+_DATA_BEFORE = re.compile(r"(?:base64,|url\(|sourceMappingURL=\S{0,60}|data:\S{0,40})\Z")
+MAX_TOKEN = 300
+"""A longer run is data: a picture, a font, a compiled module."""
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """Where in the text a run stands that looks like a secret."""
-
-    start: int
-    end: int
-
-
-def suspects(text: str) -> Iterator[Suspect]:
-    """The runs of 20 and more characters that look random; one pass."""
-    for run in RUN.finditer(text):
-        start, end = run.span()
-        begin = start
-        while begin < end:  # `name=value`: judge the parts, padding stays with the value
-            equals = text.find("=", begin, end)
-            stop = end if equals < 0 or not text[equals:end].strip("=") else equals
-            if stop - begin >= MIN_RUN:
-                found = _suspect(text, begin, stop)
-                if found is not None:
-                    yield found
-            begin = stop + 1
+@lru_cache(maxsize=1 << 14)
+def suspicious(run: str) -> tuple[tuple[int, int], ...]:
+    """The pieces of a run that look random, whatever stands around it."""
+    found = []
+    begin = 0
+    while begin < len(run):  # `name=value`: judge the parts, padding stays with the value
+        equals = run.find("=", begin)
+        stop = len(run) if equals < 0 or not run[equals:].strip("=") else equals
+        if stop - begin >= MIN_RUN and (place := _suspicious(run[begin:stop])) is not None:
+            found.append((begin + place[0], begin + place[1]))
+        begin = stop + 1
+    return tuple(found)
 
 
-def _suspect(text: str, start: int, end: int) -> Suspect | None:
-    run = text[start:end].rstrip(".")
-    if _SAFE.fullmatch(run):
+def _suspicious(part: str) -> tuple[int, int] | None:
+    bare = part.rstrip(".-/_~")
+    lead = len(bare) - len(bare.lstrip("-./~=_"))
+    core = bare[lead:]
+    if len(core) < MIN_RUN or _SAFE.fullmatch(core):
         return None
-    odd = [atom for atom in _ATOM.finditer(run) if is_odd(atom.group()) and not _is_hash(text, start, atom)]
-    if not odd:
-        return None
+    odd = [atom for atom in _ATOM.finditer(core) if is_odd(atom.group())]
     length = sum(len(atom.group()) for atom in odd)
-    longest = max(len(atom.group()) for atom in odd)
-    if longest < 16 and (length < 12 or 2 * length < len(run)):
-        return None
-    if "+" not in run and (run.startswith(("/", "~", "./", "../")) or (run.count("/") > 1 and 2 * length < len(run))):
-        return Suspect(start + odd[0].start(), start + odd[-1].end())
-    return Suspect(start, start + len(run))
+    longest = max((len(atom.group()) for atom in odd), default=0)
+    if longest >= MIN_RUN or (length >= 12 and 2 * length >= len(core)):
+        if core.count("/") > 1 and "+" not in core and 2 * length < len(core):  # a path with a strange name in it
+            return lead + odd[0].start(), lead + odd[-1].end()
+        if longest >= MIN_RUN and 2 * length < len(core):
+            return lead + odd[0].start(), lead + odd[-1].end()
+        return lead, len(bare)
+    return (lead, len(bare)) if _is_odd_mix(core) else None
 
 
+def _is_odd_mix(core: str) -> bool:
+    """Base64 that its own signs cut into atoms too short to judge."""
+    if not any(sign.isdigit() for sign in core) or core.islower() or core.isupper():
+        return False
+    if core.count(".") > 1 or core.count("-") + core.count("_") + core.count("/") > len(core) // 5:
+        return False
+    return surprise(core) > 0.5
+
+
+@lru_cache(maxsize=1 << 14)
 def is_odd(atom: str) -> bool:
     """Whether a run of letters and digits does not read as words and numbers."""
     size = len(atom)
-    if size < 5 or atom.isdigit() or len(set(atom)) < 5:
+    if size < 8 or atom.isdigit() or len(set(atom)) < 6:
         return False
-    pieces = _WORDS.findall(atom)
-    if size < 10:
-        return len(pieces) > 2
     if atom.isalpha() and (atom.islower() or atom.isupper()):
-        return size > 26 or (size >= 20 and _UNSPEAKABLE.search(atom) is not None)
-    if _HEX.fullmatch(atom) and size >= 24 and not atom.isalpha():
-        return True
-    if atom.islower() or atom.isupper():  # with digits between
-        return size < 3.5 * len(pieces) or len(pieces) > (4 if size < 24 else 2)
-    bad = sum(len(piece) for piece in pieces if not _is_word(piece))
-    return size < (3.3 if atom.isalpha() else 4) * len(pieces) or 5 * bad > size
-
-
-def _is_word(piece: str) -> bool:
-    """A piece of a camel-case name: a word with a vowel in it, an abbreviation, a number of a few digits."""
-    if piece.isdigit() or piece.isupper():
-        return 1 < len(piece) < 6
-    return len(piece) > 1 and _VOWEL.search(piece) is not None
-
-
-def _is_hash(text: str, start: int, atom: re.Match[str]) -> bool:
-    """Whether this is a git object's name or a checksum: pure hex of the right length in such company."""
-    size = len(atom.group())
-    if not _HEX.fullmatch(atom.group()) or not (7 <= size <= 40 or size in (56, 64, 96, 128)):
+        return size >= MIN_RUN and surprise(atom) > 0.3 and not _is_row(atom)
+    if _HEX.fullmatch(atom):
+        return size >= 24 and not atom.isalpha()
+    digits = sum(sign.isdigit() for sign in atom)
+    limit = 0.2 if size >= 20 else 0.35 if size >= MIN_RUN else 0.8
+    if size < MIN_RUN and (digits == 0 or digits > size - 3):
         return False
-    place = start + atom.start()
-    before = text[max(0, place - 24) : place]
-    if _HEX_CONTEXT.search(before) is not None:
+    if digits == 0 and size < 20:
+        limit += 0.4
+    return surprise(atom) > limit and not _is_row(atom)
+
+
+def _is_row(atom: str) -> bool:
+    """An alphabet, or a pattern that repeats."""
+    rising = sum(0 <= ord(second) - ord(first) <= 1 for first, second in zip(atom, atom[1:], strict=False))
+    return rising * 2 > len(atom) or atom[: len(atom) // 2].lower() == atom[len(atom) // 2 : len(atom) // 2 * 2].lower()
+
+
+def is_harmless_here(text: str, start: int, end: int) -> bool:
+    """Whether what stands around a suspicious piece says what it is: a sum, an object's name, a picture's data."""
+    piece = text[start:end]
+    before = text[max(0, start - 48) : start]
+    if len(piece) > MAX_TOKEN or _DATA.match(piece) or _DATA_BEFORE.search(before):
         return True
-    return size in (40, 64) and (place == 0 or before.endswith("@") or _GIT_LINE.search(before) is not None)
+    bare = piece.rstrip("=")
+    if _HEX.fullmatch(bare):
+        return _is_sum(text, start, end, before)
+    if _NAMED_SUM.search(before) and len(bare) in (22, 27, 32, 38, 43, 44, 52, 64, 86, 87, 88) and not _NAMED_SECRET.search(before):
+        return re.search(r"(?i)(?:sha|hash|integrity|sum|digest|h1|fingerprint|etag|cid)", before) is not None
+    return _is_block(text, start, end)
+
+
+def _is_sum(text: str, start: int, end: int, before: str) -> bool:
+    size = end - start
+    if _NAMED_SECRET.search(before):
+        return False
+    if _NAMED_SUM.search(before):
+        return True
+    if size not in (32, 40, 56, 64, 96, 128):
+        return False
+    head = start == 0 or before[-1:] in "@#" or _LINE_HEAD.search(before) is not None
+    return head if size in (40, 64) else head and _LISTED.match(text, end) is not None
+
+
+def _is_block(text: str, start: int, end: int) -> bool:
+    """One of several equally long lines of base64: a file in a file."""
+    size = end - start
+    if size < 56 or size > 80:
+        return False
+    line = text.rfind("\n", max(0, start - 12), start) + 1
+    lead = start - line
+    if text[line:start].strip(" \t|") or text[end : end + 1] not in ("\n", "\r", ""):
+        return False
+    near = (text[line - 1 - size - lead : line - 1], text[end + 1 : end + 1 + size + lead])
+    return any(len(row) >= size and re.fullmatch(r"[ \t|]*[A-Za-z0-9+/]+={0,2}", row) is not None for row in near)

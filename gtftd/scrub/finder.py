@@ -1,0 +1,276 @@
+"""Finds what must go: reads the text as it is meant, looks at each place that a head marks, and tells the source's spans."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from functools import cache
+
+from gtftd.scrub.assignments import flagged, named, told
+from gtftd.scrub.encodings import decoded
+from gtftd.scrub.keys import key_end
+from gtftd.scrub.owned import Owned
+from gtftd.scrub.personal import email, home, ipv4, ipv6, phone
+from gtftd.scrub.probes import scanner
+from gtftd.scrub.randomness import surprise
+from gtftd.scrub.rules import Rule, all_rules
+from gtftd.scrub.shapes import is_harmless_here, is_odd, suspicious
+from gtftd.scrub.spans import KNOWN, NAMED, PERSON, SHAPE, TYPED, Hit, Span, merged, span_of
+from gtftd.scrub.views import BLANK, View, is_edge, joined, source_view, undressed
+from gtftd.scrub.words import is_mixed_password
+
+DEPTH = 3
+_HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
+_REACH = 320
+"""A candidate this far before a seam cannot cross it, private keys aside."""
+
+
+class Finder:
+    """Knows the town's own values; everything else are the rules. Holds no state."""
+
+    def __init__(self, known: Owned) -> None:
+        self._known = known
+
+    def spans(self, text: str) -> list[Span]:
+        """What must go, in the order of the text, without overlap."""
+        source = source_view(text)
+        return merged(self._spans(source, DEPTH), source.text)
+
+    def crossing(self, view: View) -> list[Span]:
+        """What lies across the seams of a view that somebody joined."""
+        hits = self._hits(view, DEPTH, crossing=True)
+        return merged([span_of(view, hit) for hit in hits], "")
+
+    def _spans(self, source: View, depth: int) -> list[Span]:
+        base = undressed(source)
+        spans = [span_of(base, hit) for hit in self._hits(base, depth, crossing=False)]
+        if base is not source:
+            spans += [span_of(source, hit) for hit in self._known.hits(source)]
+        whole = joined(base)
+        if whole is not None:
+            view = undressed(whole) if "%" in whole.text or "\\" in whole.text else whole
+            view = whole if view is not whole and view.text == whole.text else view
+            spans += [span_of(whole, hit) for hit in self._hits(whole, depth, crossing=True)]
+        return spans
+
+    def _inside(self, text: str, depth: int) -> list[Span]:
+        """What stands in a text that was found inside of another."""
+        return merged(self._spans(View(text.replace(BLANK, " ")), depth), "")
+
+    def _hits(self, view: View, depth: int, *, crossing: bool) -> list[Hit]:
+        look = Look(view, crossing=crossing)
+        look.hits.extend(hit for hit in self._known.hits(view) if not crossing or view.seams_within(hit.start, hit.end))
+        runs: list[tuple[int, int]] = []
+        mixed: list[tuple[int, int]] = []
+        for start, what, end in scanner().scan(view.probe):
+            if crossing and what != "key" and view.first_seam(start - _back(what)) > end + _REACH:
+                continue
+            if isinstance(what, Rule):
+                look.rule(what, start)
+            elif what == "run":
+                runs.append((start, end - 1))
+            elif what == "mixed":
+                mixed.append((start + 1, end - 1))
+            else:
+                look.special(what, start, end)
+        for start, end in runs:
+            self._run(look, start, end, depth)
+        for start, end in mixed:
+            look.mixed(start, end)
+        return look.hits
+
+    def _run(self, look: Look, start: int, end: int, depth: int) -> None:
+        """A run may be a text in other clothes; else what no rule explained may have been drawn by chance."""
+        text = look.view.text
+        if depth > 0:
+            for at, stop in _coded_parts(text, start, end):
+                hidden = decoded(text[at:stop])
+                if hidden is None:
+                    continue
+                inner = [span for span in self._inside(hidden, depth - 1) if span.rank != SHAPE or len(hidden) > 3 * 16]
+                inner = [span for span in inner if span.rank != PERSON or span.kind in {"EMAIL", "USER", "HOST", "HOME"}] or []
+                if inner:
+                    best = min(inner, key=lambda span: span.rank)
+                    certain = any(span.certain for span in inner)
+                    value = best.value if len(inner) == 1 else hidden
+                    look.add(Hit(at, stop, best.kind, f"{best.rule}+coded", best.rank, certain, value))
+        for at, stop in look.free(start, end):
+            if stop - at >= 16:
+                look.suspects(at, stop)
+
+
+class Look:
+    """One view being looked at: candidates in, hits out."""
+
+    def __init__(self, view: View, *, crossing: bool) -> None:
+        self.view = view
+        self.hits: list[Hit] = []
+        self._crossing = crossing
+        self._past: dict[str, int] = {}
+        self._cuts: tuple[int, list[tuple[int, int]]] = (-1, [])
+
+    def add(self, hit: Hit) -> None:
+        """Keep the hit; of a joined view only what crosses a seam, and only as far as the parts belong together."""
+        if hit.end <= hit.start or BLANK in self.view.text[hit.start : hit.end]:
+            return
+        if self._crossing:
+            end = self._believed_end(hit)
+            if not self.view.seams_within(hit.start, end):
+                return
+            if end != hit.end:
+                hit = Hit(hit.start, end, hit.kind, hit.rule, hit.rank, hit.certain)
+        self.hits.append(hit)
+
+    def rule(self, rule: Rule, start: int) -> None:
+        """A rule's head stands here: confirm it."""
+        if start < self._past.get(rule.name, 0):
+            return
+        text = self.view.text
+        if rule.near:
+            line = text[max(0, start - 300) : start].rpartition("\n")[2]
+            if not any(word in line for word in rule.near):
+                return
+        begin = max(0, start - rule.back)
+        found = rule.pattern.search(text, begin, start + 24000) if rule.back else rule.pattern.match(text, start)
+        if found is None and self._crossing:
+            found = None
+        if found is None or (rule.back and found.start() > start):
+            return
+        group = "secret" if "secret" in rule.pattern.groupindex else 0
+        if rule.check is not None and not rule.check(found[group]):
+            return
+        self._past[rule.name] = found.end()
+        at, stop = found.span(group)
+        stop -= len(found[group]) - len(found[group].rstrip(".,;:)")) if group else 0
+        self.add(Hit(at, stop, rule.kind, rule.name, TYPED, rule.certain))
+
+    def special(self, what: str, start: int, end: int) -> None:
+        """A place that needs more than a pattern."""
+        if start < self._past.get(what, 0):
+            return
+        text = self.view.text
+        found: tuple[int, int, str, bool] | None = None
+        rank = NAMED
+        match what:
+            case "keyword":
+                found = named(self.view, start)
+            case "flag":
+                found = flagged(text, start)
+            case "prose":
+                found = told(text, start)
+            case "key":
+                stop = key_end(text, start)
+                found = None if stop is None else (start, stop, "PRIVATE_KEY", True)
+                rank = TYPED
+            case "spaced hex":
+                return
+            case _:
+                rank = PERSON
+                found = _PERSONAL[what](text, start, end)
+        if found is not None:
+            self._past[what] = found[1]
+            self.add(Hit(found[0], found[1], found[2], what, rank, found[3]))
+
+    def suspects(self, start: int, end: int) -> None:
+        """The pieces of a run that look random."""
+        text = self.view.text
+        for at, stop in suspicious(text[start:end]) if end - start <= 4096 else ():
+            if self._crossing and is_harmless_here(text, start + at, min(start + stop, self.view.first_seam(start + at))):
+                continue
+            if not is_harmless_here(text, start + at, start + stop):
+                self.add(Hit(start + at, start + stop, "SECRET", "random", SHAPE, False))
+
+    def mixed(self, start: int, end: int) -> None:
+        """A word with signs in it that reads like a password."""
+        if self.free(start, end) == [(start, end)] and is_mixed_password(self.view.text[start:end]):
+            self.add(Hit(start, end, "PASSWORD", "mixed", SHAPE, False))
+
+    def free(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The parts of a span that no hit so far covers."""
+        if self._cuts[0] != len(self.hits):
+            spans = sorted((hit.start, hit.end) for hit in self.hits if hit.rank != PERSON)
+            self._cuts = (len(self.hits), spans)
+        spans = self._cuts[1]
+        parts = []
+        for at, stop in spans[max(0, bisect_left(spans, (start, 0)) - 8) : bisect_right(spans, (end, 0))]:
+            if stop <= start or at >= end:
+                continue
+            if at > start:
+                parts.append((start, at))
+            start = max(start, stop)
+        if start < end:
+            parts.append((start, end))
+        return parts
+
+    def _believed_end(self, hit: Hit) -> int:
+        """Where the value really ends: each seam needs a reason to go on behind it."""
+        if hit.rank == KNOWN or hit.kind == "PRIVATE_KEY":
+            return hit.end
+        seams = [*self.view.seams_within(hit.start, hit.end), hit.end]
+        for place, following in zip(seams, seams[1:], strict=False):
+            if not self._goes_on(hit, place, following):
+                return place
+        return hit.end
+
+    def _goes_on(self, hit: Hit, seam: int, following: int) -> bool:
+        text = self.view.text
+        so_far, more = text[hit.start : seam], text[seam:following]
+        if hit.rank == PERSON:
+            return self._is_cut(seam)
+        size = _sizes().get(hit.rule, 0)
+        if size and hit.rank == TYPED:
+            return len(so_far) < size
+        if hit.rank == SHAPE:
+            if _HEX.fullmatch(so_far) and not _HEX.fullmatch(more):
+                return False
+            if self._is_cut(seam):
+                return all(len(part) < 6 or surprise(part) > -0.3 for part in (so_far, more))
+            return _reads_random(so_far) and _reads_random(more)
+        if self._is_cut(seam):
+            return True
+        if hit.rank == TYPED and len(so_far) < 20:
+            return True
+        return _reads_random(more)
+
+    def _is_cut(self, seam: int) -> bool:
+        """Whether a terminal's edge, or quotes that touch, explain this seam."""
+        above = self.view.parent
+        if above is None or self.view.is_session:
+            return False
+        _, start = self.view.above(seam - 1, seam)
+        following, _ = self.view.above(seam, seam + 1)
+        gap = above.text[start:following]
+        if "\n" not in gap:
+            return "," not in gap
+        return is_edge(above.text, start + gap.index("\n"))
+
+
+def _reads_random(piece: str) -> bool:
+    core = piece.strip(".,;:=-_/")
+    if len(core) >= 8:
+        return is_odd(core) or bool(suspicious(core)) or (any(s.isdigit() for s in core) and any(s.isalpha() for s in core))
+    return any(sign.isdigit() for sign in core) and any(sign.isalpha() for sign in core)
+
+
+def _coded_parts(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """The parts of a run that may be encoded: what stands between dots and single equals signs."""
+    parts = []
+    begin = start
+    for place in range(start, end + 1) if end - start < 200 else (end,):
+        if place == end or text[place] in ".~" or (text[place] == "=" and place + 2 < end and text[place + 1] not in "="):
+            if place - begin >= 16:
+                parts.append((begin, place))
+            begin = place + 1
+    return parts
+
+
+def _back(what: Rule | str) -> int:
+    return what.back if isinstance(what, Rule) else 0
+
+
+@cache
+def _sizes() -> dict[str, int]:
+    return {rule.name: rule.size for rule in all_rules()}
+
+
+_PERSONAL = {"email": email, "ipv4": ipv4, "ipv6": ipv6, "home": home, "phone": phone}
