@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from gtftd.corpus.commands import VALUED
 from gtftd.corpus.shell import Command, Run, as_run, read_runs, sort_arguments
@@ -22,7 +23,9 @@ _EDIT_TOOLS = frozenset({
 _PATHS = ("file_path", "notebook_path", "filePath", "path")
 _PATCHED = re.compile(r"^\*\*\* (?:Add|Update|Delete) File: (.{1,1024})$", re.MULTILINE)
 _SHELL_NAMES = frozenset({"sh", "bash", "zsh", "dash"})
-_VIEW_CHARS = 64 * 1024
+_VIEW_CHARS = 32 * 1024
+_MAX_RUNS = 200
+"""Programs of one call that are looked at: each may search the whole answer."""
 _EXIT_CODE = re.compile(
     r"^(?:Error: )?(?:Exit code:?|Process exited with code|exit status:?|Command (?:failed|exited) with exit code:?)"
     r' (-?\d{1,3})\b|"exit_code": ?(-?\d{1,3})\b',
@@ -67,6 +70,19 @@ class Act:
     def output(self) -> str:
         """The answer's text: the beginning and the end of a long one."""
         return seen(self.answer.content) if self.answer is not None else ""
+
+    @cached_property
+    def _searched(self) -> dict[re.Pattern[str], tuple[str, ...]]:
+        return {}
+
+    def found(self, pattern: re.Pattern[str]) -> tuple[str, ...]:
+        """Every match in the answer; searched once, however many programs of the call ask for it."""
+        if pattern not in self._searched:
+            self._searched[pattern] = tuple(match.group() for match in pattern.finditer(self.output))
+        return self._searched[pattern]
+
+    def shows(self, pattern: re.Pattern[str]) -> bool:
+        return bool(self.found(pattern))
 
     @property
     def failed(self) -> bool:
@@ -171,12 +187,12 @@ def runs_of(call: RawCall) -> tuple[Run, ...]:
         return ()
     command = call.arguments.get("command", call.arguments.get("cmd"))
     if isinstance(command, str):
-        return tuple(read_runs(command))
+        return tuple(islice(read_runs(command), _MAX_RUNS))
     if not isinstance(command, (list, tuple)):
         return ()
     words = tuple(word for word in command[:4096] if isinstance(word, str))
     if len(words) > 2 and words[0].rpartition("/")[2] in _SHELL_NAMES and words[1].endswith("c"):
-        return tuple(read_runs(words[2]))
+        return tuple(islice(read_runs(words[2]), _MAX_RUNS))
     return (as_run(Command(words)),)
 
 

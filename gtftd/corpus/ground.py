@@ -12,6 +12,7 @@ from gtftd.town.identity import Identity, parse_role
 
 _OWN_OF_CWD = re.compile(r"(?P<town>/.{1,1000})/(?P<rig>[^/]+)/(?P<kind>polecats|crew)/(?P<name>[^/]+)(?:/.*)?")
 _HOME = re.compile(r"(/(?:home|Users)/[^/]+|/root)(?:/|$)")
+_PATH_CHARS = 4096
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -35,10 +36,10 @@ class Ground:
             if value is None:
                 return None
             written = written.replace(found.group(), value, 1)
-        if "$" in written or "\0" in written or written.startswith("~"):
+        if len(written) > _PATH_CHARS or "$" in written or "\0" in written or written.startswith("~"):
             return None
         if not written.startswith("/"):
-            if self.cwd is None:
+            if self.cwd is None or len(self.cwd) > _PATH_CHARS:
                 return None
             written = f"{self.cwd}/{written}"
         return posixpath.normpath(written)

@@ -26,6 +26,8 @@ _GIT_ASKING = frozenset(
     {"diff", "grep", "merge-base", "show-ref", "rev-parse", "check-ignore", "ls-files", "ls-remote"}
 )
 _NO = (1, 2)
+_NOT_RUN = (126, 127)
+_NOT_FOUND = re.compile(r": command not found$", re.MULTILINE)
 _INJECTED = re.compile(
     r"<(?:system-reminder|user-prompt-submit-hook|session-start-hook|command-name|local-command-stdout|"
     r"task-notification)>|\[Request interrupted by user"
@@ -39,6 +41,7 @@ def masks(
 ) -> dict[int, Mask]:
     """Why an assistant message gets no loss, for those that shall get none.
 
+    A message is masked as a whole: one call of several that failed is enough.
     A red test, a linter's finding and a search without a hit are what the tools are for: no failed steps.
     Only hard violations count here; soft ones are kept with the entry and weigh elsewhere. The first reason
     of the order interrupted, violation, stale, failed step, injected, unanswered is told.
@@ -64,7 +67,7 @@ def _tell(found: dict[int, Mask], mask: Mask, places: Iterable[int]) -> None:
 def _is_mistake(act: Act, tested: set[int]) -> bool:
     if not act.failed:
         return False
-    if act.timed_out or not act.runs:
+    if act.timed_out or not act.runs or act.exit_code in _NOT_RUN or _NOT_FOUND.search(act.output[:2000]):
         return True
     if act.message in tested:
         return False

@@ -123,10 +123,13 @@ def sort_arguments(arguments: Sequence[str], valued: frozenset[str]) -> tuple[li
     plain: list[str] = []
     flags: dict[str, str] = {}
     waiting: str | None = None
-    for word in arguments:
+    for place, word in enumerate(arguments):
         if waiting is not None:
             flags[waiting] = word
             waiting = None
+        elif word == "--":
+            plain.extend(arguments[place + 1 :])
+            break
         elif word.startswith("-") and len(word) > 1:
             name, equals, value = word.partition("=")
             flags[name] = value if equals else ""

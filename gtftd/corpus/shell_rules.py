@@ -97,7 +97,7 @@ def of_git(verb: Verb, run: Run, worker: Worker, branch: str | None) -> Iterator
         case "checkout" | "switch" if (made := made_branch(verb, run)) and not worker.pr_workflow:
             if not _ALLOWED_BRANCH.match(made):
                 yield "makes-branch", None
-        case "commit" if _is_misworded(verb, worker):
+        case "commit" if _is_misworded(verb, run, worker):
             yield "commit-message-form", None
         case "merge" if any(re.match(r"(?:origin/)?integration/", word) for word in verb.words[1:]):
             yield "raw-integration-land", None
@@ -177,13 +177,16 @@ def _discards(verb: Verb, run: Run) -> bool:
     return verb.head == "checkout" or not staged_only
 
 
-def _is_misworded(verb: Verb, worker: Worker) -> bool:
-    message = verb.value("-m", "--message", "-am", "-sm", "-qm", "-asm", "-nm", "-anm")
-    if message is None or verb.has("--amend", "--fixup", "--squash") or "$" in message:
+def _is_misworded(verb: Verb, run: Run, worker: Worker) -> bool:
+    """The first `-m` is the subject; the bead may stand in any of them. A text made by the shell is not judged."""
+    pairs = zip(run.arguments, run.arguments[1:], strict=False)
+    texts = [text for flag, text in pairs if flag == "--message" or re.fullmatch(r"-[aqsn]{0,4}m", flag)]
+    texts += [word[10:] for word in run.arguments if word.startswith("--message=")]
+    if not texts or verb.has("--amend", "--fixup", "--squash") or any("$" in text for text in texts):
         return False
-    first = message.strip().partition("\n")[0]
+    first = texts[0].strip().partition("\n")[0]
     typed = re.match(r"[A-Za-z]{2,20}(?:\([^)]{0,60}\))?!?: \S", first)
-    return typed is None or (worker.bead is not None and worker.bead not in message[:4096])
+    return typed is None or (worker.bead is not None and not any(worker.bead in text[:4096] for text in texts))
 
 
 def lists_remotes(verb: Verb) -> bool:

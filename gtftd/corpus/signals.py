@@ -190,7 +190,7 @@ def _ran_out_of_memory(act: Act) -> bool:
     if act.exit_code == _OOM_EXIT:
         return True
     works = any(run.name not in _LOOKING for run in act.runs)
-    return works and act.failed and _OUT_OF_MEMORY.search(act.output) is not None
+    return works and act.failed and act.shows(_OUT_OF_MEMORY)
 
 
 def _ends_in_timeouts(acts: Sequence[Act]) -> bool:
@@ -223,13 +223,13 @@ def _wrong_branch(runs: Sequence[tuple[Act, Run, Verb | None]]) -> tuple[int, ..
                 found[act.message] = None
             if not act.failed and (now := checked_out(verb, run)) is not None:
                 branch = now
-        elif verb.program == "gt" and verb.head == "done" and act.failed and _REFUSED_BRANCH.search(act.output):
+        elif verb.program == "gt" and verb.head == "done" and act.failed and act.shows(_REFUSED_BRANCH):
             found[act.message] = None
     return tuple(found)
 
 
 def _committed_to_main(act: Act) -> bool:
-    return any(found.group().split()[0].strip("[") in MAIN_BRANCHES for found in _COMMITTED.finditer(act.output))
+    return any(found.split()[0].strip("[") in MAIN_BRANCHES for found in act.found(_COMMITTED))
 
 
 def _commits(runs: Sequence[tuple[Act, Run, Verb | None]]) -> tuple[str, ...]:
@@ -243,4 +243,4 @@ def _commits(runs: Sequence[tuple[Act, Run, Verb | None]]) -> tuple[str, ...]:
 def _has_pushed(act: Act, verb: Verb | None) -> bool:
     if verb is None or verb.program != "git" or verb.head != "push" or act.answer is None or act.failed:
         return False
-    return _NOT_PUSHED.search(act.output) is None
+    return not act.shows(_NOT_PUSHED)

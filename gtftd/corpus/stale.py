@@ -44,6 +44,7 @@ REMOVED: Mapping[str, Removed] = {
         Removed("gt polecat kill", "gt polecat nuke", _QUICK_REFERENCE),
         Removed("bd update --status done", "bd close", _QUICK_REFERENCE),
         Removed("bd update --status complete", "bd close", _QUICK_REFERENCE),
+        Removed("gt stop", "gt down --polecats", "gastown CHANGELOG 1194"),
         Removed("gt swarm", "gt convoy", "gastown CHANGELOG 404"),
     )
 }
@@ -66,6 +67,7 @@ _WORD = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FENCE = re.compile(r"^[ \t]{0,12}(```|~~~)", re.MULTILINE)
 _SPAN = re.compile(r"(~~[ \t]*)?`([^`\n]{1,400})`|~~([^~\n]{1,400})~~")
 _TEMPLATE = re.compile(r"\{\{-?[ \t]*(?:\.?cmd|\.Cmd)[ \t]*-?\}\}")
+_PLACEHOLDER = re.compile(r"<[A-Za-z][\w .:|/-]{0,60}>")
 _SHELL_LINE = re.compile(r"[ \t]*(?:[$>%][ \t]+)?(?:sudo[ \t]+)?(?=(?:bd|gt)[ \t]+[a-z])")
 _ADVICE_AGAINST = re.compile(
     r"\b(?:never|do not|don't|must not|not a command|no longer|removed|wrong|avoid|instead of|rather than|deprecated)\b"
@@ -86,7 +88,7 @@ def commands_named(text: str) -> frozenset[str]:
     for is_code, part in _parts(text):
         for line in part.splitlines():
             if is_code or _SHELL_LINE.match(line):
-                found.update(_of_code(line))
+                found.update(_of_code(line, is_prose=not is_code))
             if not is_code:
                 found.update(_of_prose(line))
     return frozenset(found)
@@ -169,20 +171,22 @@ def _of_prose(line: str) -> Iterator[str]:
         yield from _of_code(span[2])
 
 
-def _of_code(line: str) -> Iterator[str]:
-    code, _, remark = line.partition(" # ")
+def _of_code(line: str, *, is_prose: bool = False) -> Iterator[str]:
+    code, _, remark = _PLACEHOLDER.sub("X", line).partition(" # ")
     if _ADVICE_AGAINST.search(remark):
         return
     shell = _SHELL_LINE.match(code)
     for run in read_runs(code[shell.end() :] if shell else code):
-        if not _is_sentence(run) and (head := head_of(run)):
+        if not _is_sentence(run, 4 if is_prose else 1) and (head := head_of(run)):
             yield from names_of(run) or (head,)
 
 
-def _is_sentence(run: Run) -> bool:
+def _is_sentence(run: Run, reach: int) -> bool:
     """`gt is the tool that ...` begins like a command."""
     words = run.arguments[:6]
-    return bool(words) and (words[0] in _VERBS_OF_PROSE or (len(words) > 4 and all(_PROSE.fullmatch(w) for w in words)))
+    if not _VERBS_OF_PROSE.isdisjoint(words[:reach]):
+        return True
+    return len(words) > 4 and all(_PROSE.fullmatch(word) for word in words)
 
 
 _VERBS_OF_PROSE = frozenset({

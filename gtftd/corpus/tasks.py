@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gtftd.corpus.acts import Act, Verb, acts_of, verb_of
 from gtftd.corpus.rulebook import Worker
 from gtftd.corpus.runners import is_check
 from gtftd.corpus.shell import Run
+from gtftd.schemas.corpus import Task
 from gtftd.town.conversation import RawMessage
 
-TASKS = (
+TASKS: tuple[Task, ...] = (
     "implementation", "bead-creation", "code-review", "git-workflow", "planning", "patrol", "merge-queue",
     "coordination", "triage", "other",
 )  # fmt: skip
-_BY_ROLE = {"refinery": "merge-queue", "witness": "patrol", "deacon": "patrol", "boot": "patrol", "dog": "patrol"}
-_BY_BD = {
+_BY_ROLE: Mapping[str, Task] = {
+    "refinery": "merge-queue",
+    "witness": "patrol",
+    "deacon": "patrol",
+    "boot": "patrol",
+    "dog": "patrol",
+}
+_BY_BD: Mapping[str, Task] = {
     "create": "bead-creation", "new": "bead-creation", "q": "bead-creation", "create-form": "bead-creation",
     "dep": "bead-creation", "epic": "bead-creation", "graph": "bead-creation",
     "ready": "triage", "list": "triage", "blocked": "triage", "stale": "triage", "search": "triage", "count": "triage",
     "duplicates": "triage", "duplicate": "triage", "label": "triage", "reopen": "triage", "defer": "triage",
     "priority": "triage", "stats": "triage", "supersede": "triage",
 }  # fmt: skip
-_BY_GT = {
+_BY_GT: Mapping[str, Task] = {
     "sling": "coordination", "convoy": "coordination", "nudge": "coordination", "mail": "coordination",
     "escalate": "coordination", "handoff": "coordination", "broadcast": "coordination", "assign": "coordination",
     "mq": "merge-queue", "refinery": "merge-queue", "patrol": "patrol", "peek": "patrol", "polecat": "patrol",
@@ -48,11 +55,17 @@ _REVIEW = re.compile(
 )
 _PLANNING = re.compile(r"\b(?:plan|planning|design|spec|specification|prd|roadmap|architecture|proposal|rfc)\b", re.I)
 _TRIAGE = re.compile(r"\b(?:triage|backlog|groom(?:ing)?|prioriti[sz]e|clean ?up (?:of )?(?:beads|issues))\b", re.I)
-_WEIGHTS = {"implementation": 3, "bead-creation": 3, "planning": 4, "code-review": 2, "coordination": 2}
+_WEIGHTS: Mapping[Task, int] = {
+    "implementation": 3,
+    "bead-creation": 3,
+    "planning": 4,
+    "code-review": 2,
+    "coordination": 2,
+}
 _CODE_TYPES = frozenset({"bug", "feature", "chore", "story"})
 
 
-def task_of(messages: Sequence[RawMessage], worker: Worker, *, issue_type: str | None, title: str) -> str:
+def task_of(messages: Sequence[RawMessage], worker: Worker, *, issue_type: str | None, title: str) -> Task:
     """The main task of a span. Roles that do one thing only are named by it; the rest by what was done most."""
     if worker.role in _BY_ROLE:
         return _BY_ROLE[worker.role]
@@ -71,16 +84,16 @@ def task_of(messages: Sequence[RawMessage], worker: Worker, *, issue_type: str |
     return max(sorted(scores, key=TASKS.index), key=lambda task: scores[task])
 
 
-def tasks_by_turn(messages: Sequence[RawMessage], worker: Worker) -> dict[int, str]:
+def tasks_by_turn(messages: Sequence[RawMessage], worker: Worker) -> dict[int, Task]:
     """The task of each assistant message whose calls tell one; the most telling of its calls decides."""
-    found: dict[int, list[str]] = {}
+    found: dict[int, list[Task]] = {}
     for act in acts_of(messages):
         for task in _of_act(act, worker):
             found.setdefault(act.message, []).append(task)
     return {place: max(tasks, key=_telling) for place, tasks in found.items()}
 
 
-def _of_polecat(turns: Counter[str], issue_type: str | None, heading: str) -> str:
+def _of_polecat(turns: Counter[Task], issue_type: str | None, heading: str) -> Task:
     if turns["planning"] > turns["implementation"] or (
         _PLANNING.search(heading) and not turns["implementation"] and issue_type not in _CODE_TYPES
     ):
@@ -94,12 +107,21 @@ def _of_polecat(turns: Counter[str], issue_type: str | None, heading: str) -> st
     return "code-review" if _REVIEW.search(heading) else "other" if not turns else turns.most_common(1)[0][0]
 
 
-def _telling(task: str) -> int:
-    order = ("other", "triage", "code-review", "git-workflow", "coordination", "patrol", "merge-queue", "bead-creation")
+def _telling(task: Task) -> int:
+    order: tuple[Task, ...] = (
+        "other",
+        "triage",
+        "code-review",
+        "git-workflow",
+        "coordination",
+        "patrol",
+        "merge-queue",
+        "bead-creation",
+    )
     return order.index(task) if task in order else len(order)
 
 
-def _of_act(act: Act, worker: Worker) -> list[str]:
+def _of_act(act: Act, worker: Worker) -> list[Task]:
     if act.edits:
         return ["planning" if all(_PLAN_FILE.search(path) for path in act.edits) else "implementation"]
     if act.call.name == "ExitPlanMode":
@@ -110,7 +132,7 @@ def _of_act(act: Act, worker: Worker) -> list[str]:
     return [task for run in act.runs if (task := _of_run(run, worker)) is not None]
 
 
-def _of_run(run: Run, worker: Worker) -> str | None:
+def _of_run(run: Run, worker: Worker) -> Task | None:
     if is_check(run):
         return "merge-queue" if worker.role == "refinery" else "implementation"
     verb = verb_of(run)
@@ -127,7 +149,7 @@ def _of_run(run: Run, worker: Worker) -> str | None:
             return "git-workflow" if verb.head in _GIT_WORK else "code-review" if verb.head in _GIT_LOOK else None
 
 
-def _of_bd(verb: Verb) -> str | None:
+def _of_bd(verb: Verb) -> Task | None:
     if verb.head == "update":
         sorts = verb.has("-p", "--priority", "--add-label", "--remove-label", "-t", "--type", "--parent", "--defer")
         return "triage" if sorts else None

@@ -89,7 +89,7 @@ def wrong_directions(acts: Sequence[Act]) -> dict[int, Act]:
             pair = depends(verb) if verb is not None else None
             if verb is None or pair is None:
                 continue
-            cycle = _CYCLE.search(act.output) and (act.failed or all(bead in act.output for bead in pair))
+            cycle = act.shows(_CYCLE) and (act.failed or all(bead in act.output for bead in pair))
             if cycle or _child_first(verb, pair):
                 found[act.message] = act
             elif first := added.get(pair[::-1]):
