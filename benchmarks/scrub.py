@@ -109,8 +109,8 @@ def shown_race(rows: list[Row]) -> str:
     ]
     for one in rows:
         shares = "".join(f"{100 * one.recall[group]:>8.1f}%" for group in GROUPS)
-        pace = f"{one.mb:>7.1f}{one.findings / one.mb:>10.0f}{one.mb_cpu_s:>10.3f}{one.mb_wall_s:>11.3f}{ours.mb_cpu_s / one.mb_cpu_s:>10.1f} x"
-        lines.append(f"  {one.name:34}{shares}{pace}")
+        pace = f"{one.mb:>7.1f}{one.findings / one.mb:>10.0f}{one.mb_cpu_s:>10.3f}{one.mb_wall_s:>11.3f}"
+        lines.append(f"  {one.name:34}{shares}{pace}{ours.mb_cpu_s / one.mb_cpu_s:>10.1f} x")
     absent = [program.name for program in PROGRAMS if version_of(program) is None]
     return "\n".join(lines + ([f"  not on this machine: {', '.join(absent)}"] if absent else []))
 

@@ -127,7 +127,7 @@ def _email_or_userinfo(text: str, line: str, after: str) -> Verdict | None:
     if address is None:
         return None
     name = address.group()
-    if re.search(r"(?:^|[\s\"'])git@", " " + name) or re.search(r"@\d+(?:\.\d+)*", name):
+    if re.search(r"(?:^|[\s\"'])git@", " " + name) or re.search(r"@\d[\d.]*(?:-\w+)?$", name):
         return _no("not an e-mail address")
     return _no("e-mail address of nobody") if _EXAMPLE_DOMAIN.search(name.partition("@")[2]) else _yes("e-mail address")
 
