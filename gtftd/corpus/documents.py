@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -155,6 +155,17 @@ class Documents:
             return
         if event.database in await asyncio.to_thread(self._databases.access.databases):
             await self._databases.refresh(event.database, event.bead, rig)
+
+    async def evidence_changed(self, beads: Iterable[str]) -> None:
+        """Judge the lives that are told of these beads once more: something else is known of their work."""
+        if self._databases is None or self._is_off:
+            return
+        town = await asyncio.to_thread(self._town)
+        known = await asyncio.to_thread(self._databases.access.databases)
+        for bead in beads:
+            database = database_of_bead(town, bead)
+            if database in known and await self._filing.filed("operational", f"bead:{database}/{bead}"):
+                await self._databases.refresh(database, bead, rig_of_database(town, database))
 
     async def _of_folder(self, town: Town, folder: Path, rig: str | None) -> AsyncIterator[CollectProgress]:
         real = await asyncio.to_thread(folder.resolve)

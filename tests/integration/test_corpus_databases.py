@@ -15,7 +15,7 @@ from gtftd.sampletown.beads import Beads
 from gtftd.sampletown.database import create_database
 from gtftd.sampletown.standin import StandIn
 from gtftd.schemas.corpus import Entry
-from gtftd.schemas.town import BeadClosed
+from gtftd.schemas.town import BeadClosed, MergeDecided
 from tests.support.documents import SECRET, Desk, counts, desk, last, make_town
 from tests.support.mariadb import BeadsDatabase, MariaDb, Schema, issue_rows, read_export, start_mariadb
 
@@ -111,6 +111,24 @@ async def test_one_bead_is_told_anew_when_it_changes(server: MariaDb, tmp_path: 
         await made.documents.bead_changed(of_harbor("ha-gone"))
         await made.documents.bead_changed(of_harbor("ha-1").model_copy(update={"database": "mysql"}))
         assert 5 == len(await told(made))
+
+
+@pytest.mark.mariadb
+async def test_later_evidence_relabels_the_life(server: MariaDb, tmp_path: Path) -> None:
+    """A request that was sent back makes the bead rejected; a bead whose life nobody has told stays untold."""
+    town = make_town(tmp_path / "gt", "harbor")
+    beads = server.beads("harbor")
+    beads.close_bead("ha-1", "Fixed it", at=AT, actor=NUX)
+    beads.close_bead("ha-2", "Fixed it", at=AT, actor=NUX)
+    async with desk(tmp_path / "state", town, port=server.port, databases=("harbor",)) as made:
+        await made.documents.bead_changed(of_harbor("ha-1"))
+        assert "completed" == (await told(made))["ha-1"].outcome.label
+        decision = MergeDecided.model_validate({
+            "at": "2026-03-01T14:00:00Z", "seen_by": "poll", "database": "harbor", "request": "ha-mr",
+            "bead": "ha-1", "reason": "rejected: tests fail", "actor": NUX,
+        })  # fmt: skip
+        await made.documents.evidence_changed([*await made.evidence.add_decision(decision), "ha-2", "zz-1"])
+        assert {"ha-1": "rejected"} == {bead: entry.outcome.label for bead, entry in (await told(made)).items()}
 
 
 @pytest.mark.mariadb
