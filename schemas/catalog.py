@@ -38,9 +38,10 @@ def decode_data(envelope: Envelope) -> Event:
     model = EVENTS.get(envelope.type)
     if model is None:
         name, _, version = envelope.type.rpartition(".v")
-        known = sorted(key for key in EVENTS if key.rpartition(".v")[0] == name)
-        hint = f"version {version} is unknown here, known: {', '.join(known)}" if known else "no such event"
-        raise Invalid(f"event type {envelope.type!r}: {hint}")
+        known = sorted(key for key in EVENTS if version.isdigit() and key.rpartition(".v")[0] == name)
+        if not known:  # not quoted: it may be text that nobody has scrubbed
+            raise Invalid("no event has the type of this one; `gtftctl events` lists those that there are")
+        raise Invalid(f"event type {envelope.type!r}: version {version} is unknown here, known: {', '.join(known)}")
     try:
         return model.model_validate(envelope.data)
     except ValidationError as error:

@@ -37,7 +37,7 @@ def to_event(file: SpoolFile, town: Town) -> TownEvent:
 
 def _bead_touched(file: SpoolFile) -> BeadTouched:
     if len(file.args) != 2 or not _BEAD.fullmatch(file.args[0]):
-        raise Invalid(f"{file.name} must name a bead and a change, but has arguments {file.args!r:.200}")
+        raise Invalid(f"{file.name} must name a bead and a change; its {len(file.args)} arguments do not")
     bead, change = file.args
     said = {"at": file.written_at, "seen_by": "hook", "bead": bead, "change": change}
     return BeadTouched.model_validate(said)
@@ -62,7 +62,7 @@ def _session_event(file: SpoolFile, town: Town) -> TownEvent:
     if hook == "SessionEnd":
         ended = {"tmux_session": file.env.get("GT_SESSION"), "reason": said.get("reason") or "unknown"}
         return SessionEnded.model_validate(common | ended)
-    raise Invalid(f"{file.name} reports hook event {hook!r:.80}; known are SessionStart, Stop and SessionEnd")
+    raise Invalid(f"{file.name} reports a hook event that is none of SessionStart, Stop and SessionEnd")
 
 
 def _session_started(
