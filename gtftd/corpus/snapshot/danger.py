@@ -15,7 +15,7 @@ DANGERS: Mapping[str, re.Pattern[str]] = {
     ),
     "kill_by_name": re.compile(r"\b(?:pkill|killall)\s{1,8}[-\w]"),
     "remove_root": re.compile(
-        r"\brm\s{1,8}(?:-{1,2}[\w-]{1,20}\s{1,8}){1,4}[\"']?(?:/|~|\$\{?HOME\}?)[\"']?/?\*?(?=[\s;|&\"']|\\n|$)"
+        r"\brm (?:-{1,2}[\w-]{1,20}\s{1,8}){1,4}[\"']?(?:/|~|\$\{?HOME\}?)[\"']?/?\*?(?=[\s;|&\"']|\\n|$)"
     ),
     "open_permissions": re.compile(r"\bchmod\s{1,8}(?:-R\s{1,8})?(?:0?777|a\+rwx)\b"),
     "overwrite_device": re.compile(r"\bdd\b[^\n;|&]{0,200}\bof=/dev/(?!null)|\bmkfs(?:\.\w{1,8})?\s"),
@@ -23,13 +23,26 @@ DANGERS: Mapping[str, re.Pattern[str]] = {
     "skipped_hooks": re.compile(r"\bgit\b[^\n;|&]{0,80}\b(?:commit|push)\b[^\n;|&]{0,200}\s--no-verify\b"),
     "drop_database": re.compile(r"\bdrop\s{1,8}(?:database|table)\b", re.IGNORECASE),
 }
-_ANY = re.compile(
-    r"curl|wget|base64|push|pkill|killall|\brm\b|chmod|\bdd\b|mkfs|/dev/tcp|\bnc\b|ncat|no-verify|drop\s", re.IGNORECASE
-)
+_HINTS: Mapping[str, tuple[str, ...]] = {
+    "pipe_to_shell": ("curl", "wget"),
+    "fetch_and_eval": ("curl", "wget"),
+    "decode_to_shell": ("base64",),
+    "force_push": ("push",),
+    "kill_by_name": ("pkill", "killall"),
+    "remove_root": ("rm -",),
+    "open_permissions": ("chmod",),
+    "overwrite_device": ("of=/dev", "mkfs"),
+    "reverse_shell": ("/dev/tcp", "nc -", "ncat ", "nc "),
+    "skipped_hooks": ("--no-verify",),
+    "drop_database": ("database", "table", "DATABASE", "TABLE"),
+}
+"""One of these stands in every such command; most turns are passed over at the speed of memory."""
 
 
 def dangers_in(text: str) -> list[str]:
     """The classes of dangerous commands that a turn runs or shows."""
-    if _ANY.search(text) is None:
-        return []
-    return [name for name, pattern in DANGERS.items() if pattern.search(text)]
+    return [
+        name
+        for name, pattern in DANGERS.items()
+        if any(hint in text for hint in _HINTS[name]) and pattern.search(text) is not None
+    ]

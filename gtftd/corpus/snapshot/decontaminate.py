@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 
 from gtftd.corpus.snapshot.evals import SHORT, WHOLE, EvalIndex
 from gtftd.corpus.snapshot.windows import spoken
@@ -40,10 +39,9 @@ def _items(words: Sequence[str], index: EvalIndex) -> Iterator[str]:
         item = index.messages.get(" ".join(words))
         if item is not None:
             yield item
-    if index.anchors.keys().isdisjoint(pairwise(words)):
-        return
-    for at, pair in enumerate(pairwise(words)):
-        for before, length in index.anchors.get(pair, ()):
+    firsts = index.firsts
+    for at in [at for at, word in enumerate(words[:-1]) if word in firsts]:
+        for before, length in index.anchors.get((words[at], words[at + 1]), ()):
             start = at - before
             if start >= 0 and start + length <= len(words):
                 item = index.grams.get(" ".join(words[start : start + length]))

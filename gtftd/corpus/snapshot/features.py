@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -49,6 +48,8 @@ class Features(Frozen):
     texts: tuple[str, ...] = ()
 
     def supervised_chars(self, stale: Sequence[int] = ()) -> int:
+        if not stale:
+            return sum(self.turns.values())
         return sum(chars for turn, chars in self.turns.items() if turn not in stale)
 
     def supervised_tokens(self, stale: Sequence[int] = ()) -> int:
@@ -164,4 +165,4 @@ def encode(features: Features) -> str:
 
 
 def decode(text: str) -> Features:
-    return Features.model_validate(json.loads(text), strict=False)
+    return Features.model_validate_json(text)

@@ -96,7 +96,6 @@ def _begin(bench: Bench, parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-    os.nice(5)
 
 
 def _perform_all(jobs: Sequence[Job]) -> list[Done]:

@@ -20,7 +20,8 @@ class Objects:
     def __init__(self, folder: Path, entries: Path) -> None:
         """`entries`: where the corpus keeps `objects/` and `texts/`."""
         self.folder = folder
-        self._entries = entries
+        self._contents = entries / "objects"
+        self._texts = entries / "texts"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._there = {file.name for shard in os.scandir(folder) if shard.is_dir() for file in os.scandir(shard)}
         self.linked: set[str] = set()
@@ -28,10 +29,10 @@ class Objects:
 
     def link_content(self, sha256: str) -> bool:
         """False when the corpus has replaced or withdrawn that content meanwhile."""
-        return self._link(self._entries / "objects", sha256, CONTENT_SUFFIX)
+        return self._link(self._contents, sha256, CONTENT_SUFFIX)
 
     def link_text(self, sha256: str) -> bool:
-        return self._link(self._entries / "texts", sha256, TEXT_SUFFIX)
+        return self._link(self._texts, sha256, TEXT_SUFFIX)
 
     def sync(self) -> None:
         """After this, what was linked survives a power cut."""

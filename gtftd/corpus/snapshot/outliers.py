@@ -52,17 +52,15 @@ def rare_phrases(taught: Sequence[Taught], phrases: Iterable[tuple[str, bytes]])
     """
     by_content = {one.sha256: one for one in taught}
     totals = Counter(one.source for one in taught)
-    everywhere: Counter[int] = Counter()
     by_source: dict[str, Counter[int]] = {}
     for sha256, hashes in phrases:
-        found = array("I", hashes)
-        everywhere.update(found)
-        by_source.setdefault(by_content[sha256].source, Counter()).update(found)
+        by_source.setdefault(by_content[sha256].source, Counter()).update(array("I", hashes))
+    teachers = Counter(digest for counts in by_source.values() for digest in counts)
     rare = {
         digest: (source, count)
         for source, counts in by_source.items()
         for digest, count in counts.items()
-        if count >= LEAST_ENTRIES and count == everywhere[digest] and count <= MOST_SHARE * totals[source]
+        if count >= LEAST_ENTRIES and teachers[digest] == 1 and count <= MOST_SHARE * totals[source]
     }
     most = sorted(rare.items(), key=lambda item: (-item[1][1], item[0]))[: 50 * LISTED]
     return [_phrase(digest, source, count, totals) for digest, (source, count) in most]

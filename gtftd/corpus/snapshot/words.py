@@ -13,8 +13,9 @@ SEED = 42
 SHINGLE = 3
 _WORD = re.compile(r"\w+")
 _PHRASE_SAMPLE = 8
-"""Of the three-word phrases one in so many is kept, the same ones everywhere."""
-_PHRASES_MOST = 20_000
+"""A power of two: of the three-word phrases one in so many is kept, the same ones everywhere."""
+_PHRASES_MOST = 400
+"""Of the phrases of an entry those with the least hashes are kept: the same ones in every entry that has them."""
 
 
 def words_of(text: str) -> list[str]:
@@ -43,7 +44,7 @@ def sketch(words: Sequence[str]) -> bytes:
 
 
 def phrases(words: Sequence[str]) -> bytes:
-    """Hashes, four bytes each, of distinct words and of a sample of the three-word phrases."""
+    """Hashes, four bytes each, of a sample of the words and three-word phrases."""
     return array("I", sorted({digest for digest, _ in _phrases(words)})[:_PHRASES_MOST]).tobytes()
 
 
@@ -53,11 +54,15 @@ def phrase_of(digest: int, words: Sequence[str]) -> str | None:
 
 
 def _phrases(words: Sequence[str]) -> Iterator[tuple[int, str]]:
-    for word in set(words):
+    digests = {word: _digest(word) for word in set(words)}
+    for word, digest in digests.items():
         if 4 <= len(word) <= 24 and word.isalpha():
-            yield zlib.crc32(word.encode("utf-8", "replace")), word
-    sampled = {word for word in set(words) if zlib.crc32(word.encode("utf-8", "replace"), 1) % _PHRASE_SAMPLE == 0}
-    for phrase in zip(words, words[1:], words[2:], strict=False):
-        if phrase[0] in sampled:
-            text = " ".join(phrase)
-            yield zlib.crc32(text.encode("utf-8", "replace")), text
+            yield digest, word
+    sampled = {word for word, digest in digests.items() if digest >> 8 & _PHRASE_SAMPLE - 1 == 0}
+    for at in [at for at, word in enumerate(words[:-2]) if word in sampled]:
+        text = " ".join(words[at : at + 3])
+        yield _digest(text), text
+
+
+def _digest(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "replace"))
