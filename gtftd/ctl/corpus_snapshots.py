@@ -34,8 +34,8 @@ def snapshot(
     from gtftd.ctl.corpus_progress import Step, shown
     from gtftd.settings import load_settings
 
-    need_state(target)
     settings = load_settings(target.config)
+    _log_to_file(target)
     with shown(quiet=as_json) as draw:
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -67,10 +67,12 @@ def snapshots(target: Target, *, as_json: Json = False) -> None:
         table.add_row(
             Text(row.id[:12], show.CALM), age, Text(show.clean(_for(row.role, row.rig))), *numbers, _state(row)
         )
-    if rows:
-        show.console().print(table)
-    else:
+    if not rows:
         show.print_line("no snapshots; `gtftctl corpus snapshot` builds one")
+        return
+    show.console().print(table)
+    for reason in () if rows[0].tainted else rows[0].reasons:
+        show.print_line(f"{rows[0].id[:12]} is not ready: {show.clean(reason)}")
 
 
 def diff(
@@ -84,6 +86,7 @@ def diff(
     """What changed from snapshot A to snapshot B: entries that came, went, or stand there otherwise."""
     from gtftd.corpus.snapshot import diff as compare
 
+    _log_to_file(target)
     found = compare(target.state_dir, a, b)
     if as_json:
         show.print_json(found.model_dump(mode="json"))
@@ -95,6 +98,7 @@ def verify(target: Target, snapshot_id: SnapshotId, *, as_json: Json = False) ->
     """Compute every sum of a snapshot again; exit code 1 when it is not what its id says."""
     from gtftd.corpus.snapshot import verify as check
 
+    _log_to_file(target)
     found = check(target.state_dir, snapshot_id)
     if as_json:
         show.print_json(found.model_dump(mode="json"))
@@ -122,6 +126,7 @@ def export(
 
     check_choice("--format", format_, get_args(Format))
     check_choice("--split", split, (*get_args(Split), "all"))
+    _log_to_file(target)
     chosen = None if split == "all" else split
     rows = rows_of(target.state_dir, snapshot_id, format_, split=chosen)  # type: ignore[arg-type]  # just checked
     if out is None:
@@ -131,12 +136,15 @@ def export(
     show.print_line(f"{show.count(count, 'row')} in {out}")
 
 
-def need_state(target: Target) -> None:
-    """Missing or Refused where there is nothing that could be read."""
+def _log_to_file(target: Target) -> None:
+    """Beside the daemon's log, never among what we print. Raises Missing where no daemon has ever run."""
+    from gtftd import logs
     from gtftd.control.listing import reading
 
     with reading(target.state_dir):
-        pass
+        folder = target.state_dir / "logs"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    logs.configure("info", folder / "snapshot.log", console=False)
 
 
 def _show_manifest(made: Manifest) -> None:
@@ -156,6 +164,8 @@ def _show_manifest(made: Manifest) -> None:
         show.print_line(f"{name:11}  {show.clean(value)}")
     for gate in made.reasons:
         show.print_line(f"{'':11}  {gate.gate.replace('_', ' ')}: {show.clean(gate.why)}")
+    if selection.rig is None and made.excluded.get("not_selected", not made.items):
+        show.print_line(f"{'':11}  (rigs own their data: name one with --rig, or share them under [sharing])")
 
 
 def _for(role: str | None, rig: str | None) -> str:
@@ -165,7 +175,7 @@ def _for(role: str | None, rig: str | None) -> str:
 def _state(row: SnapshotRow) -> str:
     if row.tainted:
         return f"[{show.BAD}]tainted[/]"
-    return f"[{show.GOOD}]ready[/]" if row.ready else f"not ready: {', '.join(row.reasons)}"
+    return f"[{show.GOOD}]ready[/]" if row.ready else "not ready"
 
 
 def _show_diff(found: SnapshotDiff, *, len_shown: int | None) -> None:

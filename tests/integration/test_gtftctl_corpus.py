@@ -8,7 +8,7 @@ import pytest
 
 from gtftd.schemas.control import EntriesResult, StatsResult
 from gtftd.state.database import migrate
-from tests.support.entries import REJECTED, artifact, session, store_all
+from tests.support.entries import REJECTED, artifact, opened, session, store_all
 from tests.support.gtftctl import Gtftctl
 
 
@@ -121,3 +121,13 @@ async def test_numbers_by_what_one_likes(gtftctl: Gtftctl) -> None:
     assert ["role", "label", "entries", "trainable", "messages", "violations", "redactions", "size"] == rows[0]
     assert ["polecat", "merged", "1", "1", "4", "1", "2"] in [row[:7] for row in rows]
     assert 2 == gtftctl("corpus", "stats", "--by", "weather").returncode
+
+
+async def test_a_purged_entry_says_so(gtftctl: Gtftctl) -> None:
+    """Who, when and why, in place of what it was."""
+    async with opened(gtftctl.state_dir) as (database, _):
+        row = ("77abcdef", "a customer's name", "alice", 1_760_000_000.0)
+        await database.write(lambda connection: connection.execute("INSERT INTO purges VALUES (?, ?, ?, ?)", row))
+    told = gtftctl("corpus", "explain", "77ab")
+    assert 1 == told.returncode
+    assert "error: 77abcdef was purged by alice on 2025-10-09 08:53 UTC: a customer's name\n" == told.stderr
