@@ -6,7 +6,7 @@ import asyncio
 import random
 import tempfile
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,21 @@ from hypothesis import strategies as st
 
 from gtftd.schemas.event import Event
 from gtftd.schemas.town import (
+    AgentNudged,
     BeadAssigned,
     BeadClosed,
     BeadReleased,
     BeadReopened,
     BeadUpdated,
+    CommitsLanded,
+    EscalationSent,
+    EstopRaised,
+    ExitReported,
+    LandedCommit,
+    MergeDecided,
+    RevertedCommit,
     SessionEnded,
+    SessionsDied,
     SessionStarted,
 )
 from tests.support.corpus import bench
@@ -92,6 +101,7 @@ class Story:
         builder.bash(f"bd show {bead}", "a task")
         builder.say("I look into it.")
         builder.bash("make test", "ok")
+        self.happens(actor, bead, builder.now)
         end = self.chance.choice(("close", "close", "done", "done", "requeue", "handoff", "nothing", "admin"))
         if end == "close":
             builder.bash(f"bd close {bead} --reason 'Fixed: it 0123abcd'")
@@ -101,12 +111,50 @@ class Story:
             self.events.append(BeadReleased(at=builder.now, seen_by="feed", bead=bead, actor=actor, how="done"))
             later = builder.now + timedelta(seconds=self.chance.randint(1, 600))
             self.close(bead, later, actor, "harbor/refinery", "Merged in hb-wisp-x")
+            self.hands_in(actor, bead, builder.now)
         elif end == "requeue":
             self.events.append(BeadReleased(at=builder.now, seen_by="poll", bead=bead, actor=actor, how="requeue"))
         elif end == "handoff":
             builder.bash("gt handoff -s 'half way'")
         elif end == "admin":
             self.close(bead, builder.now, None, "mayor", "Stale: no longer relevant")
+
+    def happens(self, actor: str, bead: str, at: datetime) -> None:
+        """What befalls an agent at work, now and then."""
+        told: list[Event] = [
+            EscalationSent(at=at, seen_by="feed", actor=actor, bead=self.chance.choice((bead, None))),
+            AgentNudged(at=at, seen_by="feed", actor=actor, by="mayor"),
+            EstopRaised(at=at, seen_by="watch", rig=self.chance.choice(("harbor", None))),
+            SessionsDied(at=at, seen_by="feed", tmux_sessions=(f"tmux-{actor.replace('/', '-')}", "hq-deacon")),
+        ]
+        self.events += [event for event in told if self.chance.random() < 0.15]
+
+    def hands_in(self, actor: str, bead: str, at: datetime) -> None:
+        """A merge request, decided once or twice; its commit on main, taken back, and brought back again."""
+        exit_type = self.chance.choice(("COMPLETED", "COMPLETED", "ESCALATED", "DEFERRED"))
+        common: dict[str, Any] = {"bead": bead, "actor": actor}
+        self.events.append(ExitReported(at=at, seen_by="poll", exit_type=exit_type, **common))
+        shas = [f"{self.chance.getrandbits(160):040x}" for _ in range(3)]
+        times = [at + timedelta(minutes=minutes) for minutes in (5, 20, 40, 50)]
+        for number, moment in enumerate(self.chance.sample(times, self.chance.randint(0, 2))):
+            reason = self.chance.choice(("merged", "rejected: its tests fail", "Stale: gone"))
+            request = {"request": f"hb-wisp-{number}", "merge_commit": self.chance.choice((shas[0], None))}
+            event = MergeDecided(
+                at=moment, seen_by="poll", database="harbor", reason=reason, submitted_at=at, **common, **request
+            )
+            self.events.append(event)
+        landed = LandedCommit(sha=shas[0], authored_at=at, landed_at=times[0], **common)
+        reverts = [
+            RevertedCommit(by=shas[1], at=times[1], sha=shas[0]),
+            RevertedCommit(by=shas[2], at=times[2], sha=shas[1]),
+            RevertedCommit(by=shas[2], at=times[2], bead=bead),
+        ]
+        some = self.chance.sample(reverts, self.chance.randint(0, 2))
+        told = [((landed,), ()), *(((), (revert,)) for revert in some)]
+        for commits, taken in told[self.chance.randint(0, 1) :]:
+            self.events.append(
+                CommitsLanded(at=times[3], seen_by="poll", repository="harbor", commits=commits, reverts=taken)
+            )
 
     def close(self, bead: str, at: Any, assignee: str | None, by: str | None, reason: str) -> None:
         """Told by the poll, by the sweep, or both; perhaps closed again, perhaps reopened after."""
