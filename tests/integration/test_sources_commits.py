@@ -45,7 +45,7 @@ async def told(around: Surroundings) -> list[CommitsLanded]:
 
 
 def rig(town: Path, **more: object) -> Repository:
-    return Repository(town / "harbor" / ".repo.git", bare=True, start=RECENT, **more)  # type: ignore[arg-type]
+    return Repository(town / "harbor" / ".repo.git", bare=True, start=RECENT, **more)
 
 
 async def test_commits_and_reverts_are_told_once(town: Path, around: Surroundings) -> None:

@@ -277,14 +277,14 @@ async def told_of_merge(folder: Path, days: float) -> list[str]:
         await here.tell(
             SessionStarted(at=START, seen_by="hook", session_id=path.stem, transcript_path=str(path), role="polecat",
                            rig="harbor", actor=NUX, tmux_session="ha-nux", cwd=str(town / NUX)),
-            BeadAssigned(at=START, seen_by="feed", **common),  # type: ignore[arg-type]
-            BeadReleased(at=done, seen_by="feed", how="done", **common),  # type: ignore[arg-type]
+            BeadAssigned(at=START, seen_by="feed", **common),
+            BeadReleased(at=done, seen_by="feed", how="done", **common),
             BeadClosed(at=merged, seen_by="poll", database="harbor", bead="ha-1", assignee=NUX, closed_by=REFINERY,
                        reason="Merged in ha-wisp-1"),
         )  # fmt: skip
         seen: list[str] = [entry.outcome.label for entry in here.entries()]
         request = {"database": "harbor", "request": "ha-wisp-1", "reason": "merged", "merge_commit": SHA}
-        await here.tell(MergeDecided(at=merged, seen_by="poll", submitted_at=done, **common, **request))  # type: ignore[arg-type]
+        await here.tell(MergeDecided(at=merged, seen_by="poll", submitted_at=done, **common, **request))
         revert = RevertedCommit(by=OTHER, at=merged + timedelta(days=days), sha=SHA)
         await here.tell(CommitsLanded(at=revert.at, seen_by="poll", repository="harbor", reverts=(revert,)))
         await here.tell(CommitsLanded(at=revert.at, seen_by="poll", repository="harbor", reverts=(revert,)))
