@@ -12,7 +12,7 @@ from urllib.parse import quote
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 _HEX = re.compile(r"(?:0x)?((?:[0-9a-f]{2}){8,}|(?:[0-9A-F]{2}){8,})")
 _URL_SIGNS = str.maketrans("-_", "+/")
-_TEXT = re.compile(rb"[\t\n\r\x1b\x20-\x7e]+")
+_PRINTABLE = b"\t\n\r\x1b" + bytes(range(32, 127))
 _LOOK_BYTES = 48
 MAX_DECODED_BYTES = 4 * 1024 * 1024
 
@@ -45,13 +45,13 @@ def _of_base64(run: str) -> str | None:
 
 
 def _may_be_text(raw: bytes) -> bool:
+    """From the first bytes."""
     return raw[:2] in (b"\x1f\x8b", b"x\x9c", b"x\xda", b"x\x01", b"x^") or _is_text(raw[:_LOOK_BYTES])
 
 
 def _is_text(raw: bytes) -> bool:
     """Nearly all of it is printable; other characters than ASCII may stand in between."""
-    plain = sum(len(part) for part in _TEXT.findall(raw))
-    return bool(raw) and plain * 20 >= len(raw) * 17
+    return bool(raw) and len(raw.translate(None, _PRINTABLE)) * 20 <= len(raw) * 3
 
 
 def _text(raw: bytes) -> str | None:

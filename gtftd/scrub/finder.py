@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, lru_cache
 
 from gtftd.scrub.assignments import flagged, named, told
 from gtftd.scrub.encodings import decoded
@@ -14,12 +15,15 @@ from gtftd.scrub.personal import email, home, ipv4, ipv6, phone
 from gtftd.scrub.probes import scanner
 from gtftd.scrub.randomness import surprise
 from gtftd.scrub.rules import Rule, all_rules
-from gtftd.scrub.shapes import is_harmless_here, is_odd, suspicious
+from gtftd.scrub.shapes import MIN_RUN, is_harmless_here, is_odd, suspicious
 from gtftd.scrub.spans import KNOWN, NAMED, PERSON, SHAPE, TYPED, Hit, Span, merged, span_of
 from gtftd.scrub.views import BLANK, View, is_edge, joined, source_view, undressed
 from gtftd.scrub.words import is_mixed_password
 
 DEPTH = 3
+_RUN = re.compile(r"[A-Za-z0-9+/_=.~-]+")
+_RUN_SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_=.~-"
+_CODED = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
 _REACH = 320
 """A candidate this far before a seam cannot cross it, private keys aside."""
@@ -62,19 +66,23 @@ class Finder:
         look.hits.extend(hit for hit in self._known.hits(view) if not crossing or view.seams_within(hit.start, hit.end))
         runs: list[tuple[int, int]] = []
         mixed: list[tuple[int, int]] = []
+        past = 0
         for start, what, end in scanner().scan(view.probe):
             if crossing and what != "key" and view.first_seam(start - _back(what)) > end + _REACH:
                 continue
             if isinstance(what, Rule):
                 look.rule(what, start)
-            elif what == "run":
-                runs.append((start, end - 1))
+            elif what in ("digits", "letters"):
+                if end > past:
+                    runs.append(_run_around(view.text, start))
+                    past = runs[-1][1]
             elif what == "mixed":
                 mixed.append((start + 1, end - 1))
             else:
                 look.special(what, start, end)
         for start, end in runs:
-            self._run(look, start, end, depth)
+            if end - start >= MIN_RUN:
+                self._run(look, start, end, depth)
         for start, end in mixed:
             look.mixed(start, end)
         return look.hits
@@ -82,7 +90,7 @@ class Finder:
     def _run(self, look: Look, start: int, end: int, depth: int) -> None:
         """A run may be a text in other clothes; else what no rule explained may have been drawn by chance."""
         text = look.view.text
-        if depth > 0:
+        if depth > 0 and _may_be_coded(text[start : min(end, start + 400)]):
             for at, stop in _coded_parts(text, start, end):
                 hidden = decoded(text[at:stop])
                 if hidden is None:
@@ -252,16 +260,32 @@ def _reads_random(piece: str) -> bool:
     return any(sign.isdigit() for sign in core) and any(sign.isalpha() for sign in core)
 
 
-def _coded_parts(text: str, start: int, end: int) -> list[tuple[int, int]]:
+def _run_around(text: str, start: int) -> tuple[int, int]:
+    """The whole run of token characters around a place; what is behind 400 characters to the left is another."""
+    found = _RUN.match(text, start)
+    end = found.end() if found is not None else start
+    head = text[max(0, start - 400) : start]
+    return start - (len(head) - len(head.rstrip(_RUN_SIGNS))), end
+
+
+@lru_cache(maxsize=1 << 15)
+def _may_be_coded(run: str) -> bool:
+    """Names of words, joined by whatever, are no code: the cheapest look at the most frequent runs."""
+    if len(run) > 64:
+        return True
+    return any(len(part) >= 16 and _plausible(part) for part in _CODED.findall(run))
+
+
+def _plausible(part: str) -> bool:
+    if part.count("_") + part.count("-") + part.count("/") > 3 and not any(sign.isdigit() for sign in part):
+        return False
+    return decoded(part) is not None if len(part) <= 64 else True
+
+
+def _coded_parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The parts of a run that may be encoded: what stands between dots and single equals signs."""
-    parts = []
-    begin = start
-    for place in range(start, end + 1) if end - start < 200 else (end,):
-        if place == end or text[place] in ".~" or (text[place] == "=" and place + 2 < end and text[place + 1] not in "="):
-            if place - begin >= 16:
-                parts.append((begin, place))
-            begin = place + 1
-    return parts
+    for found in _CODED.finditer(text, start, end):
+        yield found.span()
 
 
 def _back(what: Rule | str) -> int:

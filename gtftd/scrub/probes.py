@@ -10,13 +10,15 @@ from typing import Any
 
 from gtftd.scrub.rules import Rule, all_rules
 
+_LEAST_ATOM = 8
 SPECIAL = {
     "keyword": r"(?i)(?:passw|passphrase|passcode|passwd|pwd|secret|credential|token|api[_ -]?key|access[_ -]?key|private[_-]?key|signing[_-]?key"
     r"|encryption[_-]?key|auth[_-]?key|master[_-]?key|_key|-key|Key|_pass|_pat|_auth|\bpass\b|\bauth\b|_salt|seed|jwt|bearer|hmac|cipher)"
     r"[A-Za-z0-9_.-]{0,40}[\"'`]?\]?[ \t*_`]{0,8}(?:=>|:=|={1,3}|:|,|\||>|\))[ \t\n]{0,8}[^ \t\n]",
     "flag": r"(?i)--?[a-z-]{0,24}(?:passw|pass|pwd|secret|token|key|credential|auth)[a-z-]{0,16}[ \t]{1,4}[^ \t\n-]",
     "prose": r"(?i)(?:passwords?|passphrase|passcode|passwd|secret|token|api[ -]?key|access[ -]key|credentials?|creds|login|pw|pwd|pass)[ \t:][^\n]",
-    "run": r"[A-Za-z0-9+/_=.~-]{16,}[^A-Za-z0-9+/_=.~-]",
+    "digits": r"[A-Za-z]*[0-9][A-Za-z0-9]*[^A-Za-z0-9]",
+    "letters": r"[A-Za-z]{16,}[^A-Za-z0-9]",
     "mixed": r"[\s\"'`][A-Za-z0-9_.+=~-]{1,20}[!@#$%^&*?][A-Za-z0-9_.+=~!@#$%^&*?-]{6,60}[\s\"'`]",
     "email": r"[A-Za-z0-9._%+'-]@(?:[A-Za-z0-9-]{1,63})\.[A-Za-z]",
     "ipv4": r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}",
@@ -41,17 +43,17 @@ class Probed:
 class Scanner:
     """A compiled database of patterns. Threads take turns: a scan takes milliseconds a megabyte."""
 
-    def __init__(self, patterns: Iterable[tuple[Rule | str, str]], *, literal: bool = False) -> None:
+    def __init__(self, patterns: Iterable[tuple[Rule | str, str]]) -> None:
         import hyperscan
 
         self._what, expressions = zip(*patterns, strict=True)
-        flags = 0 if literal else hyperscan.HS_FLAG_SOM_LEFTMOST | hyperscan.HS_FLAG_DOTALL
         self._database: Any = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         self._database.compile(
             expressions=[expression.encode("ascii", "replace") for expression in expressions],
             ids=list(range(len(expressions))),
             elements=len(expressions),
-            flags=[flags | hyperscan.HS_FLAG_SOM_LEFTMOST] * len(expressions),
+            flags=[hyperscan.HS_FLAG_SOM_LEFTMOST | hyperscan.HS_FLAG_DOTALL] * len(expressions),
+            ext=[_bounds(hyperscan, what) for what in self._what],
         )
         self._lock = Lock()
 
@@ -66,6 +68,13 @@ class Scanner:
             self._database.scan(text, match_event_handler=note)
         what_of = self._what
         return [(start, what_of[what], end) for (start, what), end in sorted(found.items())]
+
+
+def _bounds(hyperscan: Any, what: Rule | str) -> Any:
+    """A digit alone begins no secret: an atom needs nine characters and what ends it."""
+    if what == "digits":
+        return hyperscan.ExpressionExt(hyperscan.HS_EXT_FLAG_MIN_LENGTH, 0, 0, _LEAST_ATOM + 1, 0, 0)
+    return hyperscan.ExpressionExt(0, 0, 0, 0, 0, 0)
 
 
 @cache

@@ -105,8 +105,8 @@ CONTEXT_RULES: tuple[Rule, ...] = (
     _rule("docker.auth", "DOCKER_AUTH", r"[\"']auth[\"']\s{0,3}:\s{0,3}[\"'](?P<secret>[A-Za-z0-9+/=]{8,400})[\"']"),
     _rule("kube.data", "KUBE_SECRET", r"(?:client-key-data|token-data|\.dockerconfigjson|client_key_data)[\"']?:\s{0,3}[\"']?(?P<secret>[A-Za-z0-9+/=]{16,20000})"),
     _rule("pin", "PIN", r"(?i:(?<![a-z])(?:pin(?: code)?|passcode|otp(?: code)?|one-time (?:code|password)|verification code|security code|2fa code|backup code))[\"']?\s{0,2}(?:[:=]|is|was)\s{0,3}[\"'`]?(?P<secret>\d{4,8})(?![\d.])"),
-    _rule("card", "CARD_NUMBER", r"(?<![\d.])(?:4\d{3}|5[1-5]\d{2}|3[47]\d{2}|6011)(?:[ -]?\d{4,6}){2}[ -]?\d{3,5}(?![\d.])", probe=r"[3-6]\d{3}[ -]?\d{4,6}[ -]?\d{4}", check=lambda value: _luhn(value)),
-    _rule("iban", "IBAN", r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])", check=lambda value: _iban(value)),
+    _rule("card", "CARD_NUMBER", r"(?<![\d.])(?:4\d{3}|5[1-5]\d{2}|3[47]\d{2}|6011)(?:[ -]?\d{4,6}){2}[ -]?\d{3,5}(?![\d.])", probe=r"[3-6]\d{3}[ -]?\d{4}", check=lambda value: _luhn(value)),
+    _rule("iban", "IBAN", r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])", probe=r"[A-Z]{2}\d{2} ?[A-Z0-9]{4} ?[A-Z0-9]", check=lambda value: _iban(value)),
     _rule("ssn", "SSN", r"(?i:ssn|social security(?: number| no\.?)?)[\"']?\s{0,2}(?:[:=#]|is)?\s{0,3}[\"']?(?P<secret>\d{3}-\d{2}-\d{4})(?!\d)"),
 )
 

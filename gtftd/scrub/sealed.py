@@ -34,6 +34,11 @@ class ScrubbedEntry:
         """The same text with a later judgement of the work."""
         return ScrubbedEntry(self.entry.model_copy(update={"outcome": outcome}), self.doubts, _SEAL)
 
+    def of(self, origin: str, entry_id: str) -> ScrubbedEntry:
+        """The same text under an origin that follows from it."""
+        entry = self.entry.model_copy(update={"origin": origin, "entry_id": entry_id})
+        return ScrubbedEntry(entry, self.doubts, _SEAL)
+
 
 def scrub_entry(
     scrubber: Scrubber,

@@ -13,18 +13,21 @@ BLANK = "\0"
 
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,39}:[0-9a-f]{6}>")
 _INVISIBLE = "\x01-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9a\x9c-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff"
-_COLOUR = r"\[[0-?]{0,64}[ -/]{0,8}[@-~]"
-_DRESSED = re.compile(
+_HIDDEN = re.compile(
+    r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\]\d{0,4};?|[PX^_]|[ -/]*[0-~])?"
+    rf"|\x9b[0-?]{{0,64}}[ -/]{{0,8}}[@-~]?|[{_INVISIBLE}]+"
+)
+_BACKSLASH = re.compile(
     r"\\\\*+(?:(?P<colour>(?:u001[bB]|x1[bB]|033|e)\[[0-9;?]{0,32}[A-Za-z])"
     r"|u\{(?P<braced>[0-9a-fA-F]{1,6})\}|(?:u(?P<four>[0-9a-fA-F]{4})|U(?P<eight>[0-9a-fA-F]{8})|x(?P<two>[0-9a-fA-F]{2}))"
     r"|(?P<octal>[01][0-7]{2})|(?P<broken>\r?\n[ \t]*)|(?P<sign>[^\n]?))"
-    r"|%(?:25)*(?P<percent>[0-9A-Fa-f]{2})"
-    r"|&(?:amp;)*(?P<entity>\#\d{2,6};|\#[xX][0-9a-fA-F]{2,5};|quot;|apos;|amp;|lt;|gt;|nbsp;)"
-    rf"|\x1b(?:{_COLOUR}|\]\d{{0,4}};?|[PX^_]|[ -/]*[0-~])?"
-    rf"|\x9b[0-?]{{0,64}}[ -/]{{0,8}}[@-~]?"
-    rf"|[{_INVISIBLE}]+"
 )
-_QUICK = re.compile(rf"[\\\x1b\x9b{_INVISIBLE}]|%[0-9A-Fa-f]{{2}}|&(?:amp;)*(?:\#|quot;|apos;|amp;|lt;|gt;|nbsp;)")
+_PERCENT = re.compile(r"%(?:25)*(?P<percent>[0-9A-Fa-f]{2})")
+_ENTITY = re.compile(
+    r"&(?:amp;)*(?P<entity>\#\d{2,6};|\#[xX][0-9a-fA-F]{2,5};|quot;|apos;|amp;|lt;|gt;|nbsp;)"
+)
+_PLAIN = bytes(range(32, 127)) + b"\n\t\r"
+_HIDDEN_WIDE = re.compile(f"[{_INVISIBLE}\x9b]")
 _SIGNS = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": " ", "0": "", "e": "", "a": "", "v": " "}
 
 _TOKEN = r"A-Za-z0-9+/_=.~@:%!#$^&*?-"
@@ -37,6 +40,13 @@ _FRAMED = re.compile(
     rf"|\n(?<=[{_TOKEN}]\n)[ \t]{{0,80}}(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{_TOKEN}])"
     rf"|(?<=[{_TOKEN}])[ \t]{{2,200}}\n[ \t]{{0,80}}(?=[{_TOKEN}])"
 )
+_TOKEN_SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_=.~@:%!#$^&*?-"
+_FIRST = re.compile(rf"[{_TOKEN}]{{1,40}}")
+_LEAST_WHOLE = 10
+AROUND = 640
+_GAP = "\n\0\n"
+_TELLING = re.compile(r"[0-9@!#$%^&+]")
+"""What stands around a place where a value was cut; most line ends are between plain words."""
 _STITCH = re.compile(
     r"[\"'`](?<=[A-Za-z0-9+/_=.~%-][\"'`])(?:[ \t]{0,20}(?:[+.&,]|\|\||\.\.)?\s{0,60}[\"'`]{1,2})?(?=[A-Za-z0-9+/_=.~%-])"
 )
@@ -125,19 +135,25 @@ def source_view(text: str) -> View:
 def undressed(view: View) -> View:
     """Without terminal escapes and invisible characters; quoted and numbered characters as themselves."""
     for _ in range(MAX_PASSES):
-        if _QUICK.search(view.text) is None:
+        before = view
+        text = view.text
+        if view.probe.translate(None, _PLAIN) or (not text.isascii() and _HIDDEN_WIDE.search(text)):
+            view = _undress(view, _HIDDEN)
+        if "\\" in text:
+            view = _undress(view, _BACKSLASH)
+        if "%" in view.text:
+            view = _undress(view, _PERCENT)
+        if "&" in view.text:
+            view = _undress(view, _ENTITY)
+        if view is before:
             break
-        taken = _undress(view)
-        if taken is view:
-            break
-        view = taken
     return view
 
 
-def _undress(view: View) -> View:
+def _undress(view: View, pattern: re.Pattern[str]) -> View:
     text, pieces, done, at = view.text, [], 0, 0
     new = View("", view)
-    for found in _DRESSED.finditer(text):
+    for found in pattern.finditer(text):
         sign = _said(found)
         if sign is None:
             continue
@@ -156,10 +172,12 @@ def _undress(view: View) -> View:
 def _said(found: re.Match[str]) -> str | None:
     """What the match stands for; None to leave it."""
     kind = found.lastgroup
+    if kind is None:
+        return None if BLANK in found.group() else ""
     if kind == "sign":
         sign = found["sign"]
         return _SIGNS.get(sign, sign)
-    if kind is None or kind in {"colour", "broken"}:
+    if kind in {"colour", "broken"}:
         return ""
     if kind == "percent":
         code = int(found["percent"], 16)
@@ -180,19 +198,48 @@ def joined(view: View) -> View | None:
     if '"' in text or "'" in text or "`" in text:
         stitches = [found.span() for found in _STITCH.finditer(text)]
         seams = sorted(seams + stitches) if stitches else seams
-    if not seams:
-        return None
-    new = View("", view)
-    pieces: list[str] = []
-    done = at = 0
+    kept = _telling(text, seams)
+    return _closed(view, kept) if kept else None
+
+
+def _telling(text: str, seams: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The seams at which a value may have been cut: what touches there is long enough, and no plain words."""
+    kept = []
+    done = 0
     for start, end in seams:
         if start < done or end <= start:
             continue
+        head = text[max(0, start - 40) : start]
+        tail = _FIRST.match(text, end)
+        whole = head[len(head.rstrip(_TOKEN_SIGNS)) :] + (tail.group() if tail else "")
+        if len(whole) >= _LEAST_WHOLE and not whole.isalpha() and _TELLING.search(whole):
+            kept.append((start, end))
+            done = end
+    return kept
+
+
+def _closed(view: View, seams: list[tuple[int, int]]) -> View:
+    """The text around the seams, without them; what is far from any is left out, with a blank in its place."""
+    text = view.text
+    new = View("", view)
+    pieces: list[str] = []
+    done = max(0, seams[0][0] - AROUND)
+    at = 0
+    if done:
+        new.add(0, 0, 0, done)
+    for place, (start, end) in enumerate(seams):
+        far = seams[place - 1][1] + AROUND if place else start
+        if place and start - AROUND > far:
+            pieces += (text[done:far], _GAP)
+            at += far - done
+            done = start - AROUND
+            new.add(at, len(_GAP), far, done)
+            at += len(_GAP)
         pieces.append(text[done:start])
         at += start - done
         new.add(at, 0, start, end)
         done = end
-    pieces.append(text[done:])
+    pieces.append(text[done : done + AROUND])
     new.text = "".join(pieces)
     return new
 
