@@ -162,9 +162,13 @@ def main() -> None:
         told["race"] = [asdict(one) for one in rows]
         print("\n" + shown_race(rows))
     if options.hostile is not None:
-        growths = scrub_hostile.measure_growth(scrubber, tuple(options.hostile) or scrub_hostile.SIZES_MB)
-        told["hostile"] = [asdict(one) for one in growths]
-        print("\n" + scrub_hostile.report(growths))
+        sizes = tuple(options.hostile) or scrub_hostile.SIZES_MB
+        growths = []
+        print("\n" + scrub_hostile.HEADING)
+        for growth in scrub_hostile.measure_growth(scrubber, sizes):
+            growths.append(asdict(growth))
+            print(scrub_hostile.shown(growth), flush=True)
+        told["hostile"] = growths
     if options.json:
         options.json.write_text(
             json.dumps(told, indent=1, default=lambda value: dict(value) if isinstance(value, Counter) else str(value))

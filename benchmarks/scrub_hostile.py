@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -13,6 +13,7 @@ from gtftd.scrub.scrubber import Scrubber
 from gtftd.town.conversation import RawMessage
 
 SIZES_MB = (1, 2, 5, 10)
+TOO_LONG_S = 30.0
 
 
 def _filled(unit: str) -> Callable[[int], str]:
@@ -81,31 +82,30 @@ class Growth:
     cpu_s: tuple[float, ...]
 
     @property
-    def exponent(self) -> float:
+    def ratio(self) -> float:
         """Time ratio over size ratio, first to last: 1 is linear."""
         return (self.cpu_s[-1] / max(self.cpu_s[0], 1e-3)) / (self.sizes_mb[-1] / self.sizes_mb[0])
 
 
-def measure_growth(scrubber: Scrubber, sizes_mb: tuple[float, ...] = SIZES_MB, only: str = "") -> list[Growth]:
-    found = []
+def measure_growth(scrubber: Scrubber, sizes_mb: tuple[float, ...] = SIZES_MB, only: str = "") -> Iterator[Growth]:
+    """One text after the other; what took too long is not tried at a larger size."""
     for name, make in HOSTILE.items():
         if only not in name:
             continue
-        spent = []
+        spent: list[float] = []
         for size in sizes_mb:
             message = RawMessage("tool", make(int(size * 1e6)), tool_call_id="toolu_0001")
             began = time.process_time()
             scrubber.scrub_messages([message])
             spent.append(time.process_time() - began)
-            if spent[-1] > 120:
+            if spent[-1] > TOO_LONG_S:
                 break
-        found.append(Growth(name, sizes_mb[: len(spent)], tuple(spent)))
-    return found
+        yield Growth(name, sizes_mb[: len(spent)], tuple(spent))
 
 
-def report(growths: list[Growth]) -> str:
-    rows = ["hostile input: processor seconds by size in MB, and time ratio over size ratio (1 = linear)"]
-    for growth in growths:
-        cells = " ".join(f"{size:g}: {spent:7.2f}" for size, spent in zip(growth.sizes_mb, growth.cpu_s, strict=True))
-        rows.append(f"  {growth.name:24} {cells}   x {growth.exponent:.2f}")
-    return "\n".join(rows)
+HEADING = "hostile input: processor seconds by size in MB, and time ratio over size ratio (1 = linear)"
+
+
+def shown(growth: Growth) -> str:
+    cells = " ".join(f"{size:g}: {spent:7.2f}" for size, spent in zip(growth.sizes_mb, growth.cpu_s, strict=True))
+    return f"  {growth.name:24} {cells}   x {growth.ratio:.2f}"
