@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gtftd.corpus.store import EntryRow, EntryStore, told
 from gtftd.corpus.texts import references
 from gtftd.errors import Missing
 from gtftd.schemas.control import AuditProgress
-from gtftd.schemas.corpus import Entry, EntryTainted, Message
+from gtftd.schemas.corpus import Entry, EntryTainted
+from gtftd.scrub.sealed import scrub_again
 from gtftd.state import Database, Outbox, crash_point
 from gtftd.state.outbox import insert_rows
-from gtftd.town.conversation import RawCall, RawMessage
 
 if TYPE_CHECKING:
     from gtftd.scrub import Scrubber
@@ -79,8 +78,7 @@ class Audit:
         row = found[0]
         refs = references(await asyncio.to_thread(self._store.read, row.sha256))
         clean = str((await asyncio.to_thread(self._scrubber)).scrub_text(reason))
-        snapshots = await self._tainted(row.sha256, refs, "purge")
-        await self._tell(row, (), "purge", snapshots)
+        snapshots = await self._taint_all(row, refs, "purge", ())
         crash_point("purge.told")
         await self._database.write(_purged(entry_id, clean, by))
         await self._store.withdraw([entry_id])
@@ -97,8 +95,7 @@ class Audit:
             await self._database.write(_seen(row, scrubber.version))
             return None
         refs = references(await asyncio.to_thread(self._store.read, row.sha256))
-        snapshots = await self._tainted(row.sha256, refs, "audit")
-        await self._tell(row, sorted(found), "audit", snapshots)
+        snapshots = await self._taint_all(row, refs, "audit", sorted(found))
         crash_point("audit.tainted")
         await self._store.put(again, instead_of=row.sha256)
         await self._store.remove_texts(refs)
@@ -110,18 +107,23 @@ class Audit:
         except Missing:
             return None
 
-    async def _tainted(self, sha256: str, refs: Collection[str], reason: str) -> list[str]:
-        return await asyncio.to_thread(self._taint, [sha256, *refs], reason)
+    async def _taint_all(
+        self, row: EntryRow, refs: Collection[str], reason: Literal["audit", "purge"], kinds: Sequence[str]
+    ) -> list[str]:
+        """First no new snapshot may take the contents up, then the old ones lose them, then it is told.
 
-    async def _tell(self, row: EntryRow, kinds: Sequence[str], reason: str, snapshots: Sequence[str]) -> None:
-        """Before the removal: a kill between leaves the fact, and the next audit finds and tells the same again."""
-        event = EntryTainted.model_validate({
-            "entry_id": row.entry_id, "sha256": row.sha256, "kinds": tuple(kinds), "reason": reason,
-            "snapshots": tuple(snapshots),
-        })  # fmt: skip
+        A kill between leaves the entry as it was: the next audit, or the next order, does all of it again.
+        """
+        contents = [row.sha256, *refs]
+        await self._database.write(_barred(contents, row.entry_id))
+        snapshots = await asyncio.to_thread(self._taint, contents, reason)
+        event = EntryTainted(
+            entry_id=row.entry_id, sha256=row.sha256, kinds=tuple(kinds), reason=reason, snapshots=tuple(snapshots)
+        )
         outgoing = told(event, row.stored_at, None)
         await self._database.write(lambda connection: insert_rows(connection, self._outbox.rows([outgoing])))
         self._outbox.filled.set()
+        return snapshots
 
     async def _count(self, version: str | None) -> int:
         sql = "SELECT count(*) FROM entries WHERE audited IS NOT ?"
@@ -131,33 +133,9 @@ class Audit:
         return await self._store.select("audited IS NOT ? AND entry_id > ?", (version, after), limit, order="entry_id")
 
 
-def scrub_again(entry: Entry, scrubber: Scrubber) -> tuple[Entry, Counter[str]]:
-    """The entry as today's rules leave it, and what they found that stood in it."""
-    found: Counter[str] = Counter()
-    result = scrubber.scrub_messages([_raw(message) for message in entry.messages])
-    found.update(result.redactions)
-    messages = tuple(
-        old.model_copy(update={"content": new.content, "tool_calls": new.tool_calls})
-        for old, new in zip(entry.messages, result.messages, strict=True)
-    )
-    titles = {name: getattr(entry, name) for name in ("title", "cwd", "agent", "model", "issue_type", "origin")}
-    fields = {name: scrubber.scrub_text(value, found) if value else value for name, value in titles.items()}
-    redactions = dict(sorted((Counter(entry.redactions) + found).items()))
-    update = {"messages": messages, "redactions": redactions, "scrubber": scrubber.version, **fields}
-    return entry.model_copy(update=update), found
-
-
-def _raw(message: Message) -> RawMessage:
-    return RawMessage(
-        role=message.role,
-        content=message.content,
-        tool_calls=tuple(RawCall(call.id, call.name, call.arguments) for call in message.tool_calls),
-        tool_call_id=message.tool_call_id,
-        is_error=message.is_error,
-        trainable=message.trainable,
-        at=message.at,
-        kind=message.kind,
-    )
+def _barred(contents: Sequence[str], entry_id: str) -> Callable[[sqlite3.Connection], object]:
+    rows = [(content, entry_id, time.time()) for content in contents]
+    return lambda connection: connection.executemany("INSERT OR IGNORE INTO taints VALUES (?, ?, ?)", rows)
 
 
 def _seen(row: EntryRow, version: str) -> Callable[[sqlite3.Connection], object]:

@@ -24,16 +24,17 @@ from gtftd.corpus.stints import Stint, find_stints, stints_of_session
 from gtftd.corpus.store import EntryRow, EntryStore
 from gtftd.errors import NotReady
 from gtftd.metrics import Activity, Metrics
-from gtftd.schemas.corpus import CollectionSkipped, Entry, Source
+from gtftd.schemas.corpus import CollectionSkipped, Source
 from gtftd.schemas.settings import CollectionSettings
 from gtftd.schemas.town import BeadClosed, SessionStarted
+from gtftd.scrub.sealed import ScrubbedEntry, stored
 from gtftd.town.conversation import RawMessage, Transcript
 from gtftd.town.identity import ROLES, identity_of_path, parse_role
 from gtftd.town.layout import Town
 from gtftd.town.spool import Spool
 
 if TYPE_CHECKING:
-    from gtftd.scrub.scrubber import Doubt, Scrubber
+    from gtftd.scrub.scrubber import Scrubber
 
 SETTLE_AGAIN = timedelta(milliseconds=150)
 MANY = 1000
@@ -179,7 +180,7 @@ class Collector:
             identity, outcome = entry_id(session, stint, ordinal_of(stint, stints)), judge(stint, session, None)
             if (row := rows.get(identity)) is not None:
                 entry = await asyncio.to_thread(self._store.read, row.sha256)
-                await self._store_entry(entry.model_copy(update={"outcome": outcome}))
+                await self._store_entry(stored(entry).judged(outcome))
             elif session.ended_at is None and number == over[-1][1] and (said := await self._reading.screen(session)):
                 taken = Taken(said, {}, session.started_at, stint.ended_at, None)
                 planned = Planned(identity, stint, taken, "the whole screen", outcome)
@@ -197,13 +198,12 @@ class Collector:
         identity = draft.planned.entry_id
         if self._digests.get(identity) == digest:
             return
-        entry, doubts = await asyncio.to_thread(draft.entry, scrubber)
-        await self._store_entry(entry, doubts)
+        await self._store_entry(await asyncio.to_thread(draft.entry, scrubber))
         _remember(self._digests, identity, digest)
 
-    async def _store_entry(self, entry: Entry, doubts: Sequence[Doubt] | None = None) -> None:
-        stored = await self._store.put(entry, doubts)
-        if not stored.changed:
+    async def _store_entry(self, scrubbed: ScrubbedEntry) -> None:
+        put, entry = await self._store.put(scrubbed), scrubbed.entry
+        if not put.changed:
             return
         role = entry.role if entry.role in ROLES else "other"
         self._metrics.entries.labels(role=role, outcome=entry.outcome.label).inc()
@@ -218,7 +218,7 @@ class Collector:
             outcome=entry.outcome.label,
             messages=len(entry.messages),
             redactions=sum(entry.redactions.values()),
-            sha256=stored.sha256,
+            sha256=put.sha256,
         )
 
     async def _withdraw(self, session: Session, planned: Iterable[Planned]) -> None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from gtftd.corpus.evidence import Session
 from gtftd.corpus.plan import Planned
 from gtftd.corpus.turns import read_turns
-from gtftd.schemas.corpus import Conventions, Entry, Source
+from gtftd.schemas.corpus import Conventions, Source
+from gtftd.scrub.sealed import ScrubbedEntry, scrub_entry
 
 if TYPE_CHECKING:
-    from gtftd.scrub.scrubber import Doubt, Scrubber
+    from gtftd.scrub.scrubber import Scrubber
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,17 @@ class Draft:
             digest.update(repr(message).encode(errors="replace"))
         return digest.digest()
 
-    def entry(self, scrubber: Scrubber) -> tuple[Entry, tuple[Doubt, ...]]:
-        """Slow: every message goes through the scrubber. The doubts are what it was not sure of."""
+    def entry(self, scrubber: Scrubber) -> ScrubbedEntry:
+        """Slow: every message goes through the scrubber."""
         session, planned = self.session, self.planned
-        scrubbed = scrubber.scrub_messages(planned.taken.messages)
-        stint = planned.stint
+        stint, taken = planned.stint, planned.taken
         close = stint.close if stint else None
         title, issue_type = (close.title, close.issue_type) if close else ("", None)
         turns = read_turns(planned, self.retired, issue_type=issue_type, title=title)
-        model, cwd = planned.taken.model, session.cwd or self.cwd
-        entry = Entry(
+        return scrub_entry(
+            scrubber,
+            taken.messages,
+            turns.mark,
             entry_id=planned.entry_id,
             origin=f"session:{session.session_id}",
             role=session.role or "unknown",
@@ -63,22 +65,18 @@ class Draft:
             session_id=session.session_id,
             run_id=session.run_id,
             actor=session.actor,
-            agent=scrubber.scrub_text(session.agent) if session.agent else None,
-            model=scrubber.scrub_text(model) if model else None,
-            title=scrubber.scrub_text(title),
-            issue_type=scrubber.scrub_text(issue_type) if issue_type else None,
+            agent=session.agent,
+            model=taken.model,
+            title=title,
+            issue_type=issue_type,
             task=turns.task,
-            cwd=scrubber.scrub_text(cwd) if cwd else None,
+            cwd=session.cwd or self.cwd,
             git_head=session.git_head,
             source=self.source,
-            started_at=planned.taken.started_at,
-            ended_at=planned.taken.ended_at,
+            started_at=taken.started_at,
+            ended_at=taken.ended_at,
             cut=planned.cut,
             outcome=planned.outcome,
             conventions=self.conventions,
-            messages=turns.mark(scrubbed.messages),
-            redactions=dict(sorted(scrubbed.redactions.items())),
-            dropped=dict(sorted(planned.taken.dropped.items())),
-            scrubber=scrubber.version,
+            dropped=dict(sorted(taken.dropped.items())),
         )
-        return entry, scrubbed.doubts

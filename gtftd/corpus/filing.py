@@ -14,11 +14,12 @@ from gtftd.corpus.store import EntryStore
 from gtftd.schemas.control import CollectProgress
 from gtftd.schemas.corpus import Conventions, Entry, EntryKind, Outcome, Source, Task
 from gtftd.schemas.event import event_id
+from gtftd.scrub.sealed import ScrubbedEntry, scrub_entry
 from gtftd.state import Database
 from gtftd.town.conversation import RawMessage
 
 if TYPE_CHECKING:
-    from gtftd.scrub.scrubber import Doubt, Scrubber
+    from gtftd.scrub.scrubber import Scrubber
 
 COLLECTED = Outcome(label="collected", confidence=1.0)
 FOR_ALL = "all"
@@ -55,31 +56,30 @@ class Document:
     def entry_id(self) -> str:
         return document_id(self.kind, self.origin)
 
-    def entry(self, scrubber: Scrubber) -> tuple[Entry, tuple[Doubt, ...]]:
+    def entry(self, scrubber: Scrubber) -> ScrubbedEntry:
         """Slow: everything that somebody wrote goes through the scrubber."""
-        scrubbed = scrubber.scrub_messages(self.messages)
-        named = {"title": self.title, "issue_type": self.issue_type, "actor": self.actor, "model": self.model}
-        entry = Entry(
+        return scrub_entry(
+            scrubber,
+            self.messages,
             entry_id=self.entry_id,
             kind=self.kind,
-            origin=str(scrubber.scrub_text(self.origin)) if "/" in self.origin and not self.bead else self.origin,
+            origin=self.origin,
             source=self.source,
             role=self.role,
             rig=self.rig,
             bead=self.bead,
             database=self.database,
+            actor=self.actor,
+            model=self.model,
+            title=self.title,
+            issue_type=self.issue_type,
             task=self.task,
             started_at=self.started_at,
             ended_at=self.ended_at,
             cut=self.cut,
             outcome=self.outcome,
             conventions=self.conventions,
-            messages=scrubbed.messages,
-            redactions=dict(sorted(scrubbed.redactions.items())),
-            scrubber=scrubber.version,
-            **{name: str(scrubber.scrub_text(text)) for name, text in named.items() if text},
         )
-        return entry, scrubbed.doubts
 
 
 def document_id(kind: EntryKind, origin: str) -> str:
@@ -154,12 +154,12 @@ class Filing:
 
     async def put(self, document: Document, tally: Tally, *, by_content: bool = False) -> None:
         """`by_content`: the origin is completed with a sum of the scrubbed messages, which is no trace of a secret."""
-        entry, doubts = await asyncio.to_thread(lambda: document.entry(self._scrubber()))
+        scrubbed = await asyncio.to_thread(lambda: document.entry(self._scrubber()))
         if by_content:
-            digest = hashlib.sha256(repr([message.model_dump() for message in entry.messages]).encode()).hexdigest()
-            origin = f"{document.origin}{digest[:32]}"
-            entry = entry.model_copy(update={"origin": origin, "entry_id": document_id(document.kind, origin)})
-        stored = await self._store.put(entry, doubts)
+            said = [message.model_dump() for message in scrubbed.entry.messages]
+            origin = f"{document.origin}{hashlib.sha256(repr(said).encode()).hexdigest()[:32]}"
+            scrubbed = scrubbed.of(origin, document_id(document.kind, origin))
+        stored = await self._store.put(scrubbed)
         tally.done += 1
         if stored.changed:
             tally.stored += 1

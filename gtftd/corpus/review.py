@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gtftd.corpus.collect import Collector
@@ -13,6 +14,7 @@ from gtftd.corpus.store import EntryRow, EntryStore
 from gtftd.errors import Invalid, Missing
 from gtftd.schemas.control import DoubtRow, Looked
 from gtftd.state import Database
+from gtftd.state.database import open_reader
 
 if TYPE_CHECKING:
     from gtftd.scrub import Scrubber
@@ -99,10 +101,11 @@ class Review:
         await self._database.write(lambda c: c.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)", row))
 
 
-def restored(connection: sqlite3.Connection) -> frozenset[str]:
-    """The digests of values that a person lets pass."""
-    rows = connection.execute("SELECT digest FROM verdicts WHERE verdict = 'restored'")
-    return frozenset(row[0] for row in rows)
+def read_restored(path: Path) -> frozenset[str]:
+    """The digests of values that a person lets pass. Blocks: for the thread that makes a scrubber."""
+    with contextlib.closing(open_reader(path)) as connection:
+        rows = connection.execute("SELECT digest FROM verdicts WHERE verdict = 'restored'")
+        return frozenset(row[0] for row in rows)
 
 
 def _texts(value: object) -> str:

@@ -18,12 +18,13 @@ from gtftd.corpus.texts import by_reference, references, whole
 from gtftd.errors import Corrupt, Missing
 from gtftd.schemas.corpus import Entry, EntryKind, EntryStored, EntryTainted, EntryWithdrawn
 from gtftd.schemas.event import event_id
+from gtftd.scrub.sealed import ScrubbedEntry
 from gtftd.state import Database, Outbox, crash_point
 from gtftd.state.files import content_path, fsync_folder, remove_asides, write_content
 from gtftd.state.outbox import Outgoing, insert_rows
 
 if TYPE_CHECKING:
-    from gtftd.scrub import Doubt
+    from gtftd.scrub.scrubber import Doubt
 
 SUFFIX = ".json"
 TEXT_SUFFIX = ".txt"
@@ -117,17 +118,15 @@ class EntryStore:
         current = {row[0] for row in rows}
         return [path for path in folder.glob(f"*/*{suffix}") if path.stem not in current]
 
-    async def put(
-        self, entry: Entry, doubts: Sequence[Doubt] | None = None, *, instead_of: str | None = None
-    ) -> Stored:
+    async def put(self, scrubbed: ScrubbedEntry, *, instead_of: str | None = None) -> Stored:
         """Files first, then the row with its fact, then the old file goes: the row always names a whole file.
 
         Boilerplate goes into files of its own. A second call with the same entry changes nothing, except that
-        `doubts`, if given, take the place of those of this entry. With `instead_of` only that content is replaced: when
+        its doubts, if known, take the place of those before. With `instead_of` only that content is replaced: when
         another has taken its place meanwhile, nothing happens. What was purged stays away. Raises NoSpace on a full
         disk.
         """
-        entry, texts = await asyncio.to_thread(by_reference, entry)
+        entry, texts = await asyncio.to_thread(by_reference, scrubbed.entry)
         content = encode(entry)
         digest = await asyncio.to_thread(self._write, content, texts)
         crash_point("entry.written")
@@ -139,8 +138,8 @@ class EntryStore:
             if not _is_welcome(connection, row.entry_id, instead_of):
                 return _UNWELCOME
             previous = _replace(connection, row)
-            if doubts is not None:
-                replace_doubts(connection, row.entry_id, doubts, row.stored_at)
+            if scrubbed.doubts is not None:
+                replace_doubts(connection, row.entry_id, scrubbed.doubts, row.stored_at)
             if previous != digest:
                 _set_refs(connection, row.entry_id, refs)
                 insert_rows(connection, self._outbox.rows([told(_stored(row, previous), row.stored_at, cause)]))

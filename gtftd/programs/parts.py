@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
-import secrets
-import socket
 import subprocess
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +15,14 @@ from gtftd import handlers
 from gtftd.bus import Bus, EmbeddedServer, Publisher, Runtime, Workplace, bind, discover
 from gtftd.control.listing import entries_folder
 from gtftd.corpus import BeadDatabases, BeadsAccess, Collector, Documents, EntryStore, Evidence, Filing
+from gtftd.corpus.audit import Audit, Taint
 from gtftd.corpus.in_force import ConventionHistory
+from gtftd.corpus.review import Review, read_restored
+from gtftd.corpus.store import EntryRow
 from gtftd.errors import GtftdError, NoSpace
 from gtftd.health import Health
 from gtftd.metrics import Activity, Metrics
+from gtftd.programs.scrubbing import LatestScrubber
 from gtftd.schemas.event import Event
 from gtftd.schemas.settings import SettingsModel
 from gtftd.sources.beads import BeadsPoller
@@ -35,7 +34,6 @@ from gtftd.sources.surroundings import LatestTown, Surroundings
 from gtftd.sources.sweep import Beads, Sweep
 from gtftd.sources.watch import Watcher
 from gtftd.state import Database, Ledger, Outbox, Parking
-from gtftd.state.files import write_atomic
 from gtftd.town.beads_server import beads_databases
 from gtftd.town.estop import EStop
 from gtftd.town.layout import load_town
@@ -43,7 +41,7 @@ from gtftd.town.screen import socket_name
 from gtftd.town.spool import Spool
 
 if TYPE_CHECKING:
-    from gtftd.scrub.scrubber import Scrubber
+    pass
 
 HELD_AGAIN = timedelta(seconds=10)
 
@@ -70,6 +68,8 @@ class Parts:
     store: EntryStore
     collector: Collector
     documents: Documents
+    audit: Audit
+    review: Review
     spool: Spool
     estop: EStop
     town: LatestTown
@@ -81,45 +81,12 @@ class Parts:
     commits: CommitsSource
 
 
-class ScrubberOnce:
-    """Makes the scrubber at its first use, since its rules take long to load; one for every thread."""
-
-    def __init__(self, town_root: Path, state_dir: Path) -> None:
-        self._town_root = town_root
-        self._state_dir = state_dir
-
-    def __call__(self) -> Scrubber:
-        return self._scrubber
-
-    def scrub_value(self, value: object) -> object:
-        if value in ("", {}, None):
-            return value
-        return self._scrubber.scrub_value(value)
-
-    @cached_property
-    def _scrubber(self) -> Scrubber:
-        from gtftd.scrub.known import known_values_of
-        from gtftd.scrub.scrubber import Scrubber
-
-        town = load_town(self._town_root)
-        known = known_values_of(self._town_root, [rig.path for rig in town.rigs], environ=os.environ)
-        users = {getpass.getuser()} - {"root"}
-        return Scrubber(known, key=self._key(), home=str(Path.home()), users=users, hosts=[socket.gethostname()])
-
-    def _key(self) -> bytes:
-        """Random, made once for each town: placeholders stay the same for ever, and nobody else can make them."""
-        file = self._state_dir / "scrub.key"
-        if not file.exists():
-            write_atomic(file, secrets.token_bytes(32))
-        return file.read_bytes()
-
-
 def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Parts:
     """Open the state and build every part; nothing runs yet."""
     health, metrics, activity = Health(), Metrics(), Activity()
     database = Database.open(state_dir / "state.db")
     boot_id = str(uuid.uuid4())
-    scrubber = ScrubberOnce(town_root, state_dir)
+    scrubber = LatestScrubber(town_root, state_dir, lambda: read_restored(state_dir / "state.db"))
     slug = load_town(town_root).slug
     outbox = Outbox(database, prefix=settings.bus.prefix, source=f"gtftd/{slug}", scrub=scrubber.scrub_value)
     around = Surroundings(town_root, outbox, database, health, metrics)
@@ -147,6 +114,8 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
         Documents: documents,
     }
     runtime = Runtime(reactions, bind(reactions, services), place, database)
+    audit = Audit(database, store, outbox, scrubber, _taint(state_dir))
+    again = _collect_again(collector, documents, scrubber)
     return Parts(
         settings=settings,
         town_root=town_root,
@@ -166,6 +135,8 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
         store=store,
         collector=collector,
         documents=documents,
+        audit=audit,
+        review=Review(database, store, collector, scrubber, again),
         spool=spool,
         estop=estop,
         town=town,
@@ -192,6 +163,32 @@ def _documents(
     access = BeadsAccess(poller.reader, lambda: beads_databases(town.read(), settings.beads))
     databases = BeadDatabases(access, filing, evidence, settings.labels) if settings.beads.enabled else None
     return Documents(town.read, filing, history, settings.collection, settings.labels, databases)
+
+
+def _taint(state_dir: Path) -> Taint:
+    def taint(contents: Collection[str], reason: str) -> list[str]:
+        from gtftd.corpus.snapshot import taint as taint_snapshots  # its libraries are large
+
+        return taint_snapshots(state_dir, contents, reason)
+
+    return taint
+
+
+def _collect_again(
+    collector: Collector, documents: Documents, scrubber: LatestScrubber
+) -> Callable[[Sequence[EntryRow]], Awaitable[None]]:
+    """Sessions by their transcripts; documents all together, by the next collection of their kind."""
+
+    async def again(rows: Sequence[EntryRow]) -> None:
+        scrubber.look_again()
+        await collector.again(row.session_id for row in rows if row.session_id)
+        kinds = {row.kind for row in rows}
+        for kind, collect in (("artifact", documents.artifacts), ("interactions", documents.interactions)):
+            if kind in kinds:
+                async for _ in collect():
+                    pass
+
+    return again
 
 
 def _sweep(around: Surroundings, settings: SettingsModel, town: LatestTown, spool: Spool, poller: BeadsPoller) -> Sweep:

@@ -24,7 +24,9 @@ LOOK_AGAIN_S = 300.0
 
 
 class LatestScrubber:
-    """One scrubber for every thread. The town's known values are read again every few minutes."""
+    """One scrubber for every thread. The town's known values are read again every few minutes; its version tells
+    which they were, by a keyed digest, so that entries are audited when a new secret becomes known.
+    """
 
     def __init__(self, town_root: Path, state_dir: Path, allowed: Callable[[], frozenset[str]]) -> None:
         """`allowed` gives the digests of the values that a person has let pass."""
@@ -66,7 +68,7 @@ class LatestScrubber:
         if self._made is not None and made_from == self._made_from:
             return self._made
         self._made_from = made_from
-        return Scrubber(
+        scrubber = Scrubber(
             known,
             key=self._key(),
             home=str(Path.home()),
@@ -74,6 +76,8 @@ class LatestScrubber:
             hosts=[socket.gethostname()],
             allowed=made_from[1],
         )
+        scrubber.version += "." + scrubber.digest("\n".join(sorted(known.values())))[:8]
+        return scrubber
 
     def _key(self) -> bytes:
         """Random, made once for each town: placeholders stay the same for ever, and nobody else can make them."""

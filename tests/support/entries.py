@@ -10,6 +10,7 @@ from typing import Any
 
 from gtftd.corpus import EntryStore
 from gtftd.schemas.corpus import Conventions, Entry, Fact, Message, Outcome, ToolCall
+from gtftd.scrub.sealed import stored as stored_entry
 from gtftd.state import Database, Outbox
 
 AT = datetime(2026, 11, 21, 22, 27, 9, tzinfo=UTC)
@@ -78,4 +79,4 @@ async def opened(state_dir: Path) -> AsyncIterator[tuple[Database, EntryStore]]:
 async def store_all(state_dir: Path, entries: Iterable[Entry]) -> list[Path]:
     """Put them there; their files."""
     async with opened(state_dir) as (_, store):
-        return [store.path((await store.put(entry)).sha256) for entry in entries]
+        return [store.path((await store.put(stored_entry(entry))).sha256) for entry in entries]

@@ -15,15 +15,17 @@ from gtftd.corpus import EntryStore
 from gtftd.corpus.store import Stored
 from gtftd.errors import Corrupt, Missing
 from gtftd.schemas.corpus import Entry, Message, Outcome
+from gtftd.scrub.sealed import stored as stored_entry
 from gtftd.state import Database, Outbox
 
 _PUT = """
 import asyncio, sys
 from pathlib import Path
+from gtftd.scrub.sealed import stored as stored_entry
 from tests.unit.test_corpus_store import entry, opened
 async def main():
     database, store = opened(Path(sys.argv[1]))
-    await store.put(entry(sys.argv[2]))
+    await store.put(stored_entry(entry(sys.argv[2])))
     database.close()
 asyncio.run(main())
 """
@@ -50,7 +52,7 @@ def files(store: EntryStore) -> set[str]:
 
 async def test_new_content_takes_the_place_of_the_old(tmp_path: Path) -> None:
     database, store = opened(tmp_path)
-    first, same, second = [await store.put(entry(said)) for said in ("a", "a", "b")]
+    first, same, second = [await store.put(stored_entry(entry(said))) for said in ("a", "a", "b")]
     outbox = Outbox(database, prefix="gtftd", source="test")
     told = [json.loads(row.body)["data"] for row in await outbox.head()]
     withdrawn = await store.withdraw(["e-1", "e-2"])
@@ -65,7 +67,7 @@ async def test_new_content_takes_the_place_of_the_old(tmp_path: Path) -> None:
 
 async def test_reading_notices_what_was_changed_or_removed(tmp_path: Path) -> None:
     database, store = opened(tmp_path)
-    stored = await store.put(entry("a"))
+    stored = await store.put(stored_entry(entry("a")))
     database.close()
     assert entry("a") == store.read(stored.sha256)
     store.path(stored.sha256).write_bytes(b"{}")
@@ -80,7 +82,7 @@ async def test_reading_notices_what_was_changed_or_removed(tmp_path: Path) -> No
 async def test_a_kill_anywhere_leaves_the_old_entry_or_the_new(tmp_path: Path, point: str) -> None:
     """After the next start every file has its row, and the fact of a change is there if the change is."""
     database, store = opened(tmp_path)
-    old = await store.put(entry("old"))
+    old = await store.put(stored_entry(entry("old")))
     database.close()
     command = [sys.executable, "-c", _PUT, str(tmp_path), "new"]
     killed = subprocess.run(command, env=os.environ | {"GTFTD_CRASH_AT": point}, check=False, timeout=60)
@@ -91,7 +93,7 @@ async def test_a_kill_anywhere_leaves_the_old_entry_or_the_new(tmp_path: Path, p
     facts = await Outbox(database, prefix="gtftd", source="test").size()
     assert {row.sha256} == files(store)
     assert (point == "entry.recorded") == (row.sha256 != old.sha256) == (facts == 2)
-    await store.put(entry("new"))
+    await store.put(stored_entry(entry("new")))
     assert 2 == await Outbox(database, prefix="gtftd", source="test").size()
     assert {(await store.newest())[0].sha256} == files(store)
     database.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gtftd.corpus.texts import LONG_CHARS, parts_of
 from gtftd.schemas.corpus import Entry, Message, Outcome, ToolCall
+from gtftd.scrub.sealed import stored as stored_entry
 from tests.unit.test_corpus_store import opened
 
 COMMON = "# Polecat Context\n\n" + "You work alone and end with gt done. " * 40 + "\n"
@@ -31,9 +32,9 @@ def primed(entry_id: str, text: str) -> Entry:
 async def test_what_two_sessions_share_is_one_file(tmp_path: Path) -> None:
     database, store = opened(tmp_path)
     first, second = primed("e-1", COMMON + OWN), primed("e-2", COMMON + OWN.replace("gt-1", "gt-2"))
-    stored = [await store.put(first), await store.put(second)]
+    stored = [await store.put(stored_entry(first)), await store.put(stored_entry(second))]
     texts = list(store.texts.glob("*/*.txt"))
-    again = await store.put(store.read_whole(stored[0].sha256))
+    again = await store.put(stored_entry(store.read_whole(stored[0].sha256)))
     read = [store.read_whole(item.sha256) for item in stored]
     database.close()
     assert 3 == len(texts), "the common part once, each one's own part"
@@ -44,8 +45,8 @@ async def test_what_two_sessions_share_is_one_file(tmp_path: Path) -> None:
 
 async def test_texts_that_nobody_refers_to_go_at_the_next_start(tmp_path: Path) -> None:
     database, store = opened(tmp_path)
-    await store.put(primed("e-1", COMMON + OWN))
-    kept = (await store.put(primed("e-2", COMMON))).sha256
+    await store.put(stored_entry(primed("e-1", COMMON + OWN)))
+    kept = (await store.put(stored_entry(primed("e-2", COMMON)))).sha256
     await store.withdraw(["e-1"])
     removed = await store.tidy()
     whole = store.read_whole(kept)

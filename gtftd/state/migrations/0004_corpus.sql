@@ -71,6 +71,13 @@ CREATE TABLE verdicts (
     at          REAL NOT NULL
 ) WITHOUT ROWID;
 
+-- Contents and texts that must be nowhere any more; no snapshot may take them up.
+CREATE TABLE taints (
+    sha256      TEXT PRIMARY KEY,
+    entry_id    TEXT NOT NULL,
+    at          REAL NOT NULL
+) WITHOUT ROWID;
+
 -- Entries that a person has removed for ever: whatever would make them again makes nothing.
 CREATE TABLE purges (
     entry_id    TEXT PRIMARY KEY,
