@@ -74,7 +74,7 @@ def fact_text(fact: Fact) -> str:
 def counts(told: Mapping[str, int]) -> str:
     """`HOME 2, USER 1`, the most first; `nothing` when there is nothing."""
     ordered = sorted(told.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{kind} {count}" for kind, count in ordered) or "nothing"
+    return ", ".join(f"{kind} {count:,}" for kind, count in ordered) or "nothing"
 
 
 def span(start: datetime | None, end: datetime | None) -> str:
