@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gtftd.corpus.snapshot.dedupe import Candidate, find_duplicates
-from gtftd.corpus.snapshot.words import shingles, sketch
+from gtftd.corpus.snapshot.words import sketch
 from gtftd.corpus.store import EntryStore
 from gtftd.schemas.corpus import Entry, Message, Outcome, ToolCall
 from gtftd.state import Database, Outbox
@@ -132,7 +132,7 @@ def write_config(state: Path, words: list[str], evals: int) -> Path:
 
 
 def near_duplicates(count: int = 2000) -> None:
-    """Planted at J = 0.8 and 0.5, exactly: sets of words that share so much."""
+    """Planted at a known similarity, by changing words far from one another."""
     chance = random.Random(5)
     for wanted in (0.9, 0.8, 0.7, 0.6, 0.5):
         found = 0
@@ -147,15 +147,12 @@ def near_duplicates(count: int = 2000) -> None:
 
 
 def texts_at(wanted: float, chance: random.Random, length: int = 400) -> tuple[list[str], list[str]]:
-    """Two texts whose three-word shingles have this Jaccard similarity, as nearly as words allow."""
+    """Two texts whose three-word shingles have this Jaccard similarity: a changed word takes three."""
     a = [f"w{chance.getrandbits(40)}" for _ in range(length)]
-    b, place = list(a), 0
-    while True:
-        ours, theirs = shingles(a), shingles(b)
-        if len(ours & theirs) / len(ours | theirs) <= wanted or place >= length:
-            return a, b
-        b[place] = f"w{chance.getrandbits(40)}"
-        place += 3
+    b = list(a)
+    for place in range(round(length * (1 - wanted) / (3 * (1 + wanted)))):
+        b[place * 3] = f"w{chance.getrandbits(40)}"
+    return a, b
 
 
 def _parse() -> Any:

@@ -15,7 +15,9 @@ from tests.support.snapshots import act, answer, ask, say
 def transcripts(draw: st.DrawFn) -> list[Message]:
     messages: list[Message] = []
     if draw(st.booleans()):
-        messages.append(Message(role="system", content="# Rules\nRead them.\n" + say("rules", draw(st.integers(1, 300)))))
+        messages.append(
+            Message(role="system", content="# Rules\nRead them.\n" + say("rules", draw(st.integers(1, 300))))
+        )
     for number in range(draw(st.integers(0, 12))):
         text = say(number, draw(st.integers(0, 60))) if draw(st.booleans()) else "<HOME:a1b2>"
         calls = tuple(
