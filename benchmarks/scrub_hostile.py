@@ -89,6 +89,7 @@ class Growth:
 
 def measure_growth(scrubber: Scrubber, sizes_mb: tuple[float, ...] = SIZES_MB, only: str = "") -> Iterator[Growth]:
     """One text after the other; what took too long is not tried at a larger size."""
+    scrubber.scrub_messages([RawMessage("tool", "password=warm-up-7h3", tool_call_id="toolu_0000")])
     for name, make in HOSTILE.items():
         if only not in name:
             continue
