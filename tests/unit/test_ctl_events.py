@@ -37,7 +37,7 @@ def test_facts_are_refused() -> None:
     """Nobody can state for the daemon that an entry exists."""
     with pytest.raises(Refused, match=r"entry.stored is a fact that only the daemon may state"):
         find_type("entry.stored")
-    with pytest.raises(Invalid, match=r"there are bead\.assigned"):
+    with pytest.raises(Invalid, match=r"there are .*bead\.assigned"):
         find_type("bead.burned")
 
 
