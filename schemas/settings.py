@@ -97,6 +97,8 @@ class CollectionSettings(Section):
     min_assistant_turns: int = Field(default=1, ge=1)
     settle_s: Seconds = 5
     max_line_bytes: int = Field(default=16 * 1024**2, ge=65_536)
+    documents: bool = True
+    documents_every_s: Seconds = 86_400
 
 
 class SharingSettings(Section):

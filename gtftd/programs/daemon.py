@@ -24,6 +24,7 @@ from gtftd.errors import Conflict, GtftdError
 from gtftd.programs.keeping import beat, look_for_estop
 from gtftd.programs.orders import Orders
 from gtftd.programs.parts import Parts, make_parts
+from gtftd.programs.upkeep import upkeep
 from gtftd.settings import load_settings, runtime_socket, state_dir_of
 from gtftd.town.layout import find_town, load_town
 
@@ -87,12 +88,13 @@ class Daemon:
             bus += [self._start(group, self._publish(), "publisher")]
             reactions = self._start(group, parts.runtime.run(), "reactions")
             keeper = self._start(group, beat(parts), "beat")
+            keeper_of_corpus = self._start(group, upkeep(parts), "upkeep")
             sources = [self._start(group, work, name) for name, work in self._sources().items()]
             await self._ready()
             await self._stop.wait()
             self.phase = "stopping"
             notify(STOPPING, status("draining"), extend_timeout(parts.settings.reactions.drain_s + 10))
-            await _end(sources)
+            await _end([*sources, keeper_of_corpus])
             drained = await parts.runtime.drain(parts.settings.reactions.drain_s)
             log.info("daemon.drained", complete=drained)
             await _end([reactions, keeper, *bus])
