@@ -265,14 +265,16 @@ def played(steps: list[str]) -> tuple[Line, ...]:
 def test_a_settled_span_never_changes(steps: list[str], later: list[str], assigned: int, ended: int, own: bool) -> None:
     """The same evidence gives the same span, however much the session says afterwards."""
     lines = played(steps)
-    ended = min(ended, 3 * (len(steps) - 1))  # what came later had not happened when the bead was closed
+    last = 3 * (len(steps) - 1)  # what came later had not happened when the beads were let go of
+    ended = min(ended, last)
     work = Work(
         "gt-a",
         START + timedelta(seconds=assigned),
         closed_at=START + timedelta(seconds=ended),
         closed_by_this_actor=own,
     )
-    others = [Work("gt-b", START + timedelta(seconds=assigned + 5), START + timedelta(seconds=assigned + 11))]
+    begun, released = min(assigned + 5, last), min(assigned + 11, last)
+    others = [Work("gt-b", START + timedelta(seconds=begun), START + timedelta(seconds=released))]
     before = cut(lines, work, other_beads=others)
     longer = played([*steps, *later])
     assert longer[: len(lines)] == lines
