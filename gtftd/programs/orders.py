@@ -17,7 +17,7 @@ from gtftd.control.listing import read_entries
 from gtftd.control.logtail import log_file, tail_log
 from gtftd.control.server import ControlServer
 from gtftd.errors import Invalid
-from gtftd.programs.corpus_orders import CollectOrders
+from gtftd.programs.corpus_orders import CollectOrders, SafetyOrders
 from gtftd.schemas import control as wire
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Orders:
         server.verb("watch", wire.WatchParams, self.watch)
         server.verb("entries", wire.EntriesParams, self.entries)
         CollectOrders(self._parts).register(server)
+        SafetyOrders(self._parts.audit, self._parts.review).register(server)
 
     async def version(self, _: wire.NoParams) -> wire.VersionResult:
         return wire.VersionResult(version=gtftd.__version__, python=platform.python_version(), pid=os.getpid())

@@ -124,6 +124,34 @@ def test_an_entry_is_explained(gtftctl: Gtftctl, daemon: Daemon) -> None:
         assert words in text
 
 
+def test_an_audit_of_clean_entries_finds_nothing(gtftctl: Gtftctl) -> None:
+    """And changes none of them."""
+    before = final_state(gtftctl.state_dir)
+    told = gtftctl.json("corpus", "audit", "--all")
+    assert (len(before.entries), len(before.entries), 0) == (told["total"], told["done"], told["hits"])
+    assert before == final_state(gtftctl.state_dir)
+
+
+def test_what_was_purged_stays_away(gtftctl: Gtftctl) -> None:
+    """Its file is gone, collecting again does not bring it back, and who asks is told why."""
+    row = a_session(gtftctl)
+    told = gtftctl.well("corpus", "purge", row["entry_id"][:12], "--reason", "a customer's name", "--yes")
+    assert f"purged {row['entry_id']}; no snapshot held it\n" == told
+    assert not Path(row["path"]).exists()
+    gtftctl.well("corpus", "collect", "--session", row["session_id"])
+    gone = gtftctl("corpus", "explain", row["entry_id"])
+    assert 1 == gone.returncode
+    assert "a customer's name" in gone.stderr
+
+
+def test_a_review_of_nothing(gtftctl: Gtftctl) -> None:
+    """No doubts is an answer; an unknown one is exit code 1."""
+    assert gtftctl.json("corpus", "review") == {"doubts": []}
+    for word in ("show", "restore", "keep"):
+        told = gtftctl("corpus", "review", word, "ffff")
+        assert (1, "", 1) == (told.returncode, told.stdout, len(told.stderr.splitlines()))
+
+
 def test_ctrl_c_leaves_the_daemon_as_it_was(gtftctl: Gtftctl, daemon: Daemon) -> None:
     """It answers at once, and the same order can be given again."""
     command = [*COMMAND, "corpus", "collect", "--all", "--state-dir", str(gtftctl.state_dir)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from gtftd.ctl.corpus_origins import lines_said_at
 from gtftd.ctl.corpus_sums import read_labels
 from gtftd.schemas.corpus import Fact, Outcome
-from tests.support.entries import artifact, opened, session
+from tests.support.entries import artifact, opened, session, store_all
 
 AT = datetime(2026, 11, 21, 22, 27, 9, 500_000, tzinfo=UTC)
 
@@ -19,13 +19,14 @@ async def test_closed_beads_are_counted_once(tmp_path: Path) -> None:
     stale = Outcome(label="administrative", confidence=0.8, evidence=(Fact(kind="close_reason", detail="stale: gone"),))
     still_open = Outcome(label="unknown", confidence=0.5, evidence=(Fact(kind="not_closed"),))
     lives = [("gt-1", stale), ("gt-2", still_open), ("gt-9", stale)]
-    async with opened(tmp_path) as (database, store):
-        await store.put(session(0))
-        for bead, outcome in lives:
-            origin = f"bead:gastown/{bead}"
-            await store.put(
-                artifact(bead, entry_id=f"life-{bead}", kind="operational", origin=origin, bead=bead, outcome=outcome)
-            )
+    told = [session(0)]
+    for bead, outcome in lives:
+        origin = f"bead:gastown/{bead}"
+        told.append(
+            artifact(bead, entry_id=f"life-{bead}", kind="operational", origin=origin, bead=bead, outcome=outcome)
+        )
+    await store_all(tmp_path, told)
+    async with opened(tmp_path) as (database, _):
         closes = [(bead, 1, "gastown", 1.0, None, None, bead, "task") for bead in ("gt-0", "gt-1", "gt-3")]
         await database.write(lambda c: c.executemany("INSERT INTO closes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", closes))
         said = ("gt-0", 1, 1.0, "Merged in gt-mr-1")
