@@ -40,7 +40,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     asyncio.run(reject(gtftctl))
     second = gtftctl(*words, "--json")
     assert (1, "") == (second.returncode, second.stderr)
-    return Built(gtftctl, config, first.stdout, first.stdout.split("snapshot ")[1].split()[0], json.loads(second.stdout)["id"])
+    before = first.stdout.split("snapshot ")[1].split()[0]
+    return Built(gtftctl, config, first.stdout, before, json.loads(second.stdout)["id"])
 
 
 async def fill(gtftctl: Gtftctl) -> None:
