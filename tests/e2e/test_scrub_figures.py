@@ -21,6 +21,8 @@ from tests.support.planted_clean import clean_texts
 from tests.support.planted_encodings import ENCODERS
 from tests.support.planted_kinds import TYPED, kinds
 
+pytestmark = pytest.mark.timeout(600)
+
 SEED = 20261122
 TYPED_RECALL = 0.995
 GENERIC_RECALL = 0.95
@@ -93,7 +95,7 @@ def test_hostile_text_comes_back(name: str) -> None:
 def test_everything_planted_can_be_read() -> None:
     """Before scrubbing the decoder reads every plant, so that a plant it cannot read afterwards is gone."""
     score = Score()
-    for session in sessions(SEED, 1_000_000):
+    for session in sessions(SEED, 500_000):
         score.judge(session, session.messages)
     assert score.planted == score.missed
 
