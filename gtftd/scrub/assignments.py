@@ -31,7 +31,7 @@ _BARE = re.compile(r"[^\s\"'`<>\0]{1,2000}")
 _CUT = re.compile(r"[,;&|)}\]]")
 _ENV_HEAD = re.compile(r"(?:^|[\n;&|])[ \t]*(?:(?:export|set|ENV|ARG|env|declare -x|-e|--env|-D|\$env:|- |\+ ?|\d+[:|→\t] ?)[ \t]*)*\Z")
 _RETYPED = re.compile(r"[ \t]{0,4}=[ \t]{0,4}")
-_KEY_CHARS = re.compile(r"[A-Za-z0-9_.-]")
+_KEY_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 _LONGEST_READ = 200
 """A longer run without a blank behind such a name is a secret unread; it also bounds the work on hostile text."""
 _DULL = frozenset(
@@ -72,9 +72,8 @@ def named(view: View, keyword_at: int) -> Found | None:
     if keyword is None:
         return None
     keyword_at += keyword.start()
-    start = keyword_at
-    while start > 0 and keyword_at - start < 40 and _KEY_CHARS.match(text[start - 1]):
-        start -= 1
+    head = text[max(0, keyword_at - 40) : keyword_at]
+    start = keyword_at - (len(head) - len(head.rstrip(_KEY_CHARS)))
     tail = _TAIL.match(text, keyword_at + len(keyword.group()))
     if tail is None or (tail["xml"] and text[max(0, start - 1)] != "<") or (tail["comma"] and not tail["close"]):
         return None

@@ -6,7 +6,7 @@ import re
 
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_BODY = re.compile(r"[A-Za-z0-9+/=\s\\,:._\"'|│>+-]*+")
+_BODY = re.compile(r"(?:(?!-----)[A-Za-z0-9+/=\s\\,:._\"'|│>+-])*+")
 _MOST = 64 * 1024
 
 
@@ -15,9 +15,10 @@ def key_end(text: str, start: int) -> int | None:
     begin = _BEGIN.match(text, start)
     if begin is None:
         return None
-    end = _END.search(text, begin.end(), begin.end() + _MOST)
-    if end is not None:
-        return end.end()
     body = _BODY.match(text, begin.end(), begin.end() + _MOST)
     stop = body.end() if body is not None else begin.end()
-    return begin.end() + len(text[begin.end() : stop].rstrip())
+    for place in (stop, text.find("-----END", stop, stop + 400)):  # headers may hold any sign
+        end = _END.match(text, text.rfind("-----END", max(begin.end(), place - 8), place + 8)) if place >= 0 else None
+        if end is not None:
+            return end.end()
+    return begin.end() + len(text[begin.end() : stop].rstrip("\n \t-"))

@@ -8,7 +8,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 Found = tuple[int, int, str, bool]
 """Start, end, kind, and whether it is certain."""
 
-_LOCAL = re.compile(r"[A-Za-z0-9._%+'-]")
+_LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+'-"
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}(?P<top>[A-Za-z]{2,24})(?![A-Za-z0-9-])")
 _NO_TOP = frozenset({
     "service", "socket", "timer", "target", "mount", "slice", "js", "ts", "py", "go", "rs", "md", "json", "yaml", "yml",
@@ -38,9 +38,8 @@ _PHONE = re.compile(
 def email(text: str, at: int, end: int) -> Found | None:
     """An address of a person; `git@host` and reserved domains stay."""
     at += 1
-    start = at
-    while start > 0 and at - start < 128 and _LOCAL.match(text[start - 1]):
-        start -= 1
+    head = text[max(0, at - 128) : at]
+    start = at - (len(head) - len(head.rstrip(_LOCAL)))
     while start < at and text[start] in "'.%+-":
         start += 1
     domain = _DOMAIN.match(text, at + 1) if start < at else None
@@ -74,10 +73,10 @@ def ipv4(text: str, start: int, _end: int) -> Found | None:
 
 def ipv6(text: str, start: int, _end: int) -> Found | None:
     """An address of a machine; loopback and what only looks like one (`a::b`, times) stays."""
-    while start > 0 and text[start - 1] in "0123456789abcdefABCDEF:":
-        start -= 1
-        if _end - start > 48:
-            return None
+    head = text[max(0, start - 40) : start]
+    start -= len(head) - len(head.rstrip("0123456789abcdefABCDEF:"))
+    if _end - start > 48:
+        return None
     found = _IPV6.match(text, start)
     if found is None:
         return None

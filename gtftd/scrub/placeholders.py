@@ -16,6 +16,7 @@ _COMMAND = re.compile(
     r"\s*(?:[$#❯%>+]\s+)?(?:sudo\s+)?(?:export|curl|wget|git|gh|docker|echo|printf|mysql|psql|redis-cli|ssh|sshpass|npm|pip|kubectl|aws|gcloud"
     r"|set|env|bd|gt|claude|http|helm|mariadb|vault|openssl|mongo|mongosh|login|[A-Z_][A-Z0-9_]*=\S*|\./\S+|[a-z][a-z0-9_-]*(?=\s[^\n]*\s--?[a-z]))\b"
 )
+_WORD_ENDS = ("", "\n", " ", ";", "&", "|", ")", "\t", "\r", "/", ":", "@", "?", ",", ".")
 _NUMBER = re.compile(r"[+-]?[0-9][0-9_.eE+-]*|0[xX][0-9A-Fa-f]+")
 
 
@@ -35,18 +36,19 @@ def quote_for(text: str, start: int, end: int, *, is_shell: bool) -> str:
     if line == 0 and start > 400:
         line = start - 400
     before, after = text[line:start], text[end : end + 1]
-    key = _JSON_KEY.search(before)
-    if key is not None and after in (",", "}", "]", "\n", ""):
-        return key["quote"] or ('"' if _NUMBER.fullmatch(text[start:end]) and not _in_quotes(before) else "")
-    if _in_quotes(before):
-        return ""
     value = text[start:end]
-    if _NUMBER.fullmatch(value) and _SPACED.search(before):
-        return '"'
-    ends_word = after in ("", "\n", " ", ";", "&", "|", ")", "\t", "\r", "/", ":", "@", "?", ",", ".")
-    if is_shell or _COMMAND.match(before):
-        return "'"
-    return "'" if _TIGHT.search(before) and ends_word else ""
+    if before[-1:] in ' :,[\t"' and after in (",", "}", "]", "\n", ""):
+        key = _JSON_KEY.search(before)
+        if key is not None:
+            return key["quote"] or ('"' if _NUMBER.fullmatch(value) and not _in_quotes(before) else "")
+    quote = ""
+    if _NUMBER.fullmatch(value) and _SPACED.search(before[-80:]):
+        quote = '"'
+    elif is_shell or _COMMAND.match(before):
+        quote = "'"
+    elif before.endswith("=") and after in _WORD_ENDS and _TIGHT.search(before[-80:]):
+        quote = "'"
+    return "" if quote and _in_quotes(before) else quote
 
 
 def _in_quotes(before: str) -> bool:

@@ -229,7 +229,6 @@ TOKEN_RULES: tuple[Rule, ...] = (
     _rule("prefect", "PREFECT_KEY", r"pn[ub]_[A-Za-z0-9]{36}", size=40, check=_random_tail),
     _rule("buildkite", "BUILDKITE_TOKEN", r"bk(?:ua|aj|at|ct)_[a-zA-Z0-9]{40,64}"),
     _rule("circleci", "CIRCLECI_TOKEN", r"CCI(?:PAT|PRJ)_[A-Za-z0-9]{16,32}_[a-f0-9]{40}"),
-    _rule("ngrok", "NGROK_TOKEN", r"(?<![A-Za-z0-9])(?:cr_|ak_)?[12][A-Za-z0-9]{26}_[0-9a-zA-Z]{20,24}(?![A-Za-z0-9_])", check=_random_tail),
     _rule("launchdarkly", "LAUNCHDARKLY_KEY", r"(?:sdk|api|mob)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
     _rule("unkey.clerk", "API_KEY", r"(?<![A-Za-z0-9])(?:unkey|clerk|dash|ctx7sk|e2b|exa|tvly|fc|jina|phx|mem0|sgp|ghu|gam|akey|apify_api)[_-](?:dev-|prod-)?[A-Za-z0-9_-]{24,80}",
           check=_random_tail),

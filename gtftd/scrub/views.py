@@ -28,6 +28,7 @@ _ENTITY = re.compile(
 )
 _PLAIN = bytes(range(32, 127)) + b"\n\t\r"
 _HIDDEN_WIDE = re.compile(f"[{_INVISIBLE}\x9b]")
+_PERCENTS = {f"{code:02x}": chr(code) for code in (9, 10, *range(32, 127))}
 _SIGNS = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": " ", "0": "", "e": "", "a": "", "v": " "}
 
 _TOKEN = r"A-Za-z0-9+/_=.~@:%!#$^&*?-"
@@ -153,19 +154,26 @@ def undressed(view: View) -> View:
 def _undress(view: View, pattern: re.Pattern[str]) -> View:
     text, pieces, done, at = view.text, [], 0, 0
     new = View("", view)
+    places, sizes, starts, ends = new._at, new._size, new._from, new._to
+    is_percent = pattern is _PERCENT
     for found in pattern.finditer(text):
-        sign = _said(found)
+        sign = _PERCENTS.get(found["percent"].lower()) if is_percent else _said(found)
         if sign is None:
             continue
         start, end = found.span()
-        pieces += (text[done:start], sign)
+        pieces.append(text[done:start])
+        pieces.append(sign)
         at += start - done
-        new.add(at, len(sign), start, end)
+        places.append(at)
+        sizes.append(len(sign))
+        starts.append(start)
+        ends.append(end)
         at += len(sign)
         done = end
     if not pieces:
         return view
-    new.text = "".join((*pieces, text[done:]))
+    pieces.append(text[done:])
+    new.text = "".join(pieces)
     return new
 
 
@@ -179,9 +187,6 @@ def _said(found: re.Match[str]) -> str | None:
         return _SIGNS.get(sign, sign)
     if kind in {"colour", "broken"}:
         return ""
-    if kind == "percent":
-        code = int(found["percent"], 16)
-        return chr(code) if 32 <= code < 127 or code in (9, 10) else None
     if kind == "entity":
         return unescape("&" + found["entity"])[:1].replace(BLANK, "")
     code = int(found[kind], 8 if kind == "octal" else 16)
