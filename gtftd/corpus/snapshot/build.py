@@ -38,13 +38,13 @@ from gtftd.corpus.snapshot.sources import new_sources
 from gtftd.corpus.snapshot.splits import SplitBook, give_splits
 from gtftd.corpus.snapshot.taint import FEATURES
 from gtftd.corpus.snapshot.verify import sum_of
-from gtftd.errors import Corrupt, Missing
+from gtftd.errors import Corrupt, Missing, NoSpace
 from gtftd.logs import get_logger
 from gtftd.schemas.settings import SettingsModel, SnapshotSettings
 from gtftd.schemas.snapshots import EvalSummary, Item, Manifest, Pair, Share, Unpaired
 from gtftd.state.crash import crash_point
 from gtftd.state.database import open_reader
-from gtftd.state.files import fsync_folder, write_atomic
+from gtftd.state.files import fsync_folder, is_full, write_atomic
 
 log = get_logger("corpus")
 SPLITS = "splits.db"
@@ -73,7 +73,8 @@ def build_snapshot(
         folder = snapshots_folder(state_dir) / f"{BUILDING}{secrets.token_hex(6)}"
         folder.mkdir(mode=0o700)
         try:
-            manifest, is_new = _Build(state_dir, settings, role, rig, index, progress or _silent).run(folder)
+            with _translated(state_dir):
+                manifest, is_new = _Build(state_dir, settings, role, rig, index, progress or _silent).run(folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     log.info(
@@ -122,12 +123,9 @@ class _Build:
         return self._publish(folder, manifest, choice)
 
     def _gather(self, cache: FeatureCache) -> Gathered:
-        try:
-            with contextlib.closing(open_reader(self.state_dir / "state.db")) as connection:
-                connection.isolation_level = None
-                return gather(connection, self.selection, self.settings, self.index, self.objects, cache, self.progress)
-        except sqlite3.Error as error:
-            raise Corrupt(f"cannot read {self.state_dir / 'state.db'}: {error}") from error
+        with contextlib.closing(open_reader(self.state_dir / "state.db")) as connection:
+            connection.isolation_level = None
+            return gather(connection, self.selection, self.settings, self.index, self.objects, cache, self.progress)
 
     def _write(self, folder: Path, gathered: Gathered, choice: Choice) -> Manifest:
         """Every file but the manifest."""
@@ -205,14 +203,30 @@ class _Build:
         return manifest, is_new
 
 
+@contextlib.contextmanager
+def _translated(state_dir: Path) -> Iterator[None]:
+    """Errors of the disk and of the databases as ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL:
+            raise NoSpace(f"no space left for {snapshots_folder(state_dir)}; free some disk") from error
+        raise Corrupt(f"a database of {state_dir} cannot be used: {error}; features.db may be deleted") from error
+    except OSError as error:
+        if is_full(error):
+            raise NoSpace(f"no space left for {snapshots_folder(state_dir)}; free some disk") from error
+        raise
+
+
 def _tidy(state_dir: Path) -> None:
     """After a killed build: its folder goes, and every content that no snapshot names."""
     left = list(snapshots_folder(state_dir).glob(f"{BUILDING}*"))
     if not left:
         return
     objects = Objects(objects_folder(state_dir), state_dir / "entries")
-    named = {name for snapshot in all_snapshots(state_dir) for name in _names(snapshot.items())}
-    objects.remove(objects.names() - named)
+    snapshots = all_snapshots(state_dir)
+    if len(snapshots) == len(list(snapshots_folder(state_dir).glob(f"[!.]*/{MANIFEST}"))):
+        objects.remove(objects.names() - {name for one in snapshots for name in _names(one.items())})
     for folder in left:
         shutil.rmtree(folder)
     log.info("snapshot.tidied", folders=len(left))

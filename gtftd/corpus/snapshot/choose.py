@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gtftd.corpus.snapshot import caps
@@ -19,7 +19,7 @@ from gtftd.schemas.settings import SnapshotSettings
 from gtftd.schemas.snapshots import Excluded, Gate, Item, Outlier
 
 _RANK = ("merged", "completed", "escalated", "deferred")
-Phrases = Callable[[Iterable[str]], Iterator[tuple[str, bytes]]]
+Phrases = Callable[[Collection[str]], Iterator[tuple[str, bytes]]]
 
 
 @dataclass
@@ -47,8 +47,9 @@ def choose(gathered: Gathered, splits: Mapping[str, Given], settings: SnapshotSe
     items = [_item(one, measured[one.row.entry_id], gathered, splits, settings, choice.newest_at) for one in taken]
     choice.items = sorted(_within_caps(items, new, settings, choice), key=lambda item: item.entry_id)
     taught = _taught(choice.items, measured)
-    ordered = [one.sha256 for one in sorted(taught, key=lambda one: (one.source, one.entry_id))]
-    choice.outliers += with_examples(rare_phrases(taught, phrases(ordered)), taught, phrases(ordered))
+    contents = {one.sha256 for one in taught}
+    rare = rare_phrases(taught, phrases(contents))
+    choice.outliers += with_examples(rare, taught, phrases(contents)) if rare else []
     choice.excluded.sort(key=lambda line: line.entry_id)
     return choice
 

@@ -16,7 +16,8 @@ ROWS = 5
 LEAST_BANDS = 2
 ALLOWANCE = 0.1
 """The estimate of J = 0.8 from 128 hashes has a deviation of 0.035: what is within three of them counts."""
-_ROW_BYTES = 4
+_BAND_BYTES = ROWS * 4
+_STARTS = tuple(range(0, BANDS * _BAND_BYTES, _BAND_BYTES))
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,23 @@ class _Nearest:
     def __init__(self, threshold: float) -> None:
         self._least = threshold - ALLOWANCE if threshold < 1.0 else 1.0
         self._kept: list[tuple[str, array[int]]] = []
-        self._buckets: dict[tuple[int, bytes], list[int]] = {}
+        self._bands: list[dict[bytes, list[int]]] = [{} for _ in range(BANDS)]
 
     def add(self, candidate: Candidate) -> Duplicate | None:
         """What it is a duplicate of; else it stays, for others to be compared with."""
-        keys = [
-            (band, candidate.sketch[band * ROWS * _ROW_BYTES : (band + 1) * ROWS * _ROW_BYTES]) for band in range(BANDS)
-        ]
+        keys = [candidate.sketch[start : start + _BAND_BYTES] for start in _STARTS]
         values = array("I", candidate.sketch)
-        shared = Counter(place for key in keys for place in self._buckets.get(key, ()))
+        shared: Counter[int] = Counter()
+        for band, key in zip(self._bands, keys, strict=True):
+            if key in band:
+                shared.update(band[key])
         for place in sorted(place for place, bands in shared.items() if bands >= LEAST_BANDS):
             kept_id, kept = self._kept[place]
             similarity = estimate(values, kept)
             if similarity >= self._least:
                 return Duplicate(candidate.entry_id, kept_id, min(similarity, 0.9999))
-        for key in keys:
-            self._buckets.setdefault(key, []).append(len(self._kept))
+        for band, key in zip(self._bands, keys, strict=True):
+            band.setdefault(key, []).append(len(self._kept))
         self._kept.append((candidate.entry_id, values))
         return None
 

@@ -45,7 +45,7 @@ class _Exporter:
 
     def chat(self) -> Iterator[Row]:
         for item in self._snapshot.items():
-            if item.use == "sft" and self._split in (None, item.split):
+            if item.use == "sft" and item.supervised_chars and self._split in (None, item.split):
                 yield self._chat(item, self._read(item.sha256))
 
     def pairs(self) -> Iterator[Row]:

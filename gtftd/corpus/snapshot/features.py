@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -72,9 +72,7 @@ def estimate_tokens_of(chars: int) -> int:
 def measure(entry: Entry, text_of: Callable[[str], str], window_tokens: int) -> Measured:
     """Everything that follows from the content alone (and from the length of a window)."""
     turns = {i: chars for i, m in enumerate(entry.messages) if m.trainable and (chars := supervised_chars(m)) > 0}
-    said = [_learned(entry.messages[turn]) for turn in turns]
-    words = [word for text in said for word in words_of(text)]
-    asked = [word for m in entry.messages if m.role == "user" and m.kind == "turn" for word in words_of(m.content)]
+    words, asked = said_and_asked(entry)
     resolved = whole(entry, text_of)
     features = Features(
         messages=len(entry.messages),
@@ -83,13 +81,20 @@ def measure(entry: Entry, text_of: Callable[[str], str], window_tokens: int) -> 
         windows=len(windows(resolved.messages, window_tokens, estimate_tokens)),
         exact=exact_digest(words),
         commands=town_commands(entry.messages),
-        dangers=_dangers(turns, said),
+        dangers=_dangers(entry.messages, turns),
         masked_stale=tuple(i for i, m in enumerate(entry.messages) if m.masked == "stale"),
         violations=tuple(i for i, m in enumerate(entry.messages) if m.masked == "violation"),
         corrections=tuple(corrections_of(entry)),
         texts=tuple(sorted(references(entry))),
     )
     return Measured(features, sketch(words), phrases([*words, *asked]))
+
+
+def said_and_asked(entry: Entry) -> tuple[list[str], list[str]]:
+    """The words of the turns that may be learned, and those of whoever spoke to the agent."""
+    said = [word for m in entry.messages if m.trainable for word in words_of(_learned(m))]
+    asked = [word for m in entry.messages if m.role == "user" and m.kind == "turn" for word in words_of(m.content)]
+    return said, asked
 
 
 def corrections_of(entry: Entry) -> list[Correction]:
@@ -152,10 +157,10 @@ def _learned(message: Message) -> str:
     return " ".join([*parts, text[at:]])
 
 
-def _dangers(turns: Sequence[int] | dict[int, int], said: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def _dangers(messages: Sequence[Message], turns: Iterable[int]) -> dict[str, tuple[int, ...]]:
     found: dict[str, list[int]] = {}
-    for turn, text in zip(turns, said, strict=True):
-        for name in dangers_in(text):
+    for turn in turns:
+        for name in dangers_in(spoken(messages[turn])):
             found.setdefault(name, []).append(turn)
     return {name: tuple(where) for name, where in sorted(found.items())}
 

@@ -16,9 +16,11 @@ from pydantic import BaseModel, ValidationError
 
 from gtftd.corpus.snapshot.select import may_hold, read_row
 from gtftd.errors import Busy, Corrupt, Invalid, Missing, Refused
+from gtftd.logs import get_logger
 from gtftd.schemas.snapshots import Excluded, Item, Manifest, Pair, SnapshotRow, Taint, Unpaired, Whereabouts
 from gtftd.state.database import open_reader
 
+log = get_logger("corpus")
 MANIFEST = "manifest.json"
 TAINTED = "tainted.json"
 BUILDING = ".building-"
@@ -106,8 +108,13 @@ def read_taint(folder: Path) -> Taint:
 
 
 def all_snapshots(state_dir: Path) -> list[Snapshot]:
-    """The newest first; a snapshot exists when its manifest does."""
-    found = [Snapshot(folder, load_manifest(folder)) for folder in _folders(state_dir)]
+    """The newest first; a snapshot exists when its manifest does. One with a broken manifest is passed over."""
+    found = []
+    for folder in _folders(state_dir):
+        try:
+            found.append(Snapshot(folder, load_manifest(folder)))
+        except Corrupt as error:
+            log.warning("snapshot.unreadable", folder=folder.name, error=str(error))
     return sorted(found, key=lambda snapshot: (-snapshot.manifest.created_at, snapshot.manifest.id))
 
 

@@ -47,8 +47,7 @@ def dangerous_teachers(taught: Sequence[Taught]) -> list[Outlier]:
 def rare_phrases(taught: Sequence[Taught], phrases: Iterable[tuple[str, bytes]]) -> list[Outlier]:
     """Words and phrases that stand in several entries of one source and in nobody else's.
 
-    Listed are the most suspicious: first those that come with dangerous commands, then the most frequent. `phrases`
-    are read once, in the order of the sources.
+    Listed are the most suspicious: first those that come with dangerous commands, then the most frequent.
     """
     by_content = {one.sha256: one for one in taught}
     totals = Counter(one.source for one in taught)

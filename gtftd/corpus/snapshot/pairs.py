@@ -45,7 +45,7 @@ def make_unpaired(sources: Sequence[Source], pairs: Sequence[Pair]) -> list[Unpa
     taken = {(pair.rejected.entry_id, pair.rejected.start) for pair in pairs}
     found: list[Unpaired] = []
     for source in sources:
-        if source.item.entry_id not in paired and source.features.first_own < source.features.messages:
+        if source.item.entry_id not in paired and _speaks(source):
             found.append(_whole(source))
         found += [turn for turn in _bad_turns(source) if (turn.completion.entry_id, turn.completion.start) not in taken]
     return found
@@ -73,7 +73,7 @@ _TOLD: Mapping[str, str] = {"nudged": "nudged", "interrupted": "interrupted", "e
 def _across(sources: Sequence[Source], used: Counter[str], most: int) -> Iterator[Pair]:
     """The newest first; split and label come with the items."""
     ordered = sorted(sources, key=lambda source: (-source.item.at, source.item.entry_id))
-    good = [source for source in ordered if source.item.use == "sft" and source.features.turns]
+    good = [source for source in ordered if source.item.use == "sft" and _speaks(source)]
     bad = [source for source in ordered if source.item.use == "bad" and _speaks(source)]
     for better in good:
         for worse in bad:
@@ -127,6 +127,9 @@ def _bad_turns(source: Source) -> Iterator[Unpaired]:
 
 
 def _speaks(source: Source) -> bool:
+    """An entry to follow must have something that is learned; one to avoid only something that was done."""
+    if source.item.use == "sft":
+        return source.item.supervised_chars > 0
     return source.features.first_own < source.features.messages
 
 

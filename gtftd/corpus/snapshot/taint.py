@@ -18,6 +18,7 @@ from gtftd.corpus.snapshot.folder import (
     read_taint,
     snapshots_folder,
 )
+from gtftd.errors import Corrupt
 from gtftd.logs import get_logger
 from gtftd.schemas.snapshots import Taint
 from gtftd.state.crash import crash_point
@@ -49,7 +50,10 @@ def taint(state_dir: Path, sha256s: Collection[str], reason: str) -> list[str]:
 
 
 def _holds(snapshot: Snapshot, gone: frozenset[str]) -> bool:
-    return any(item.sha256 in gone or not gone.isdisjoint(item.texts) for item in snapshot.items())
+    try:
+        return any(item.sha256 in gone or not gone.isdisjoint(item.texts) for item in snapshot.items())
+    except Corrupt:
+        return True  # nobody knows what it held
 
 
 def _mark(snapshot: Snapshot, gone: frozenset[str], reason: str) -> None:
