@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from gtftd.corpus.conventions import Violation
 from gtftd.corpus.signals import Signals
+from gtftd.schemas.corpus import FailureMode
 
-FailureMode = Literal[
-    "timeout", "wrong_branch", "broke_tests", "ignored_conventions", "memory_crash", "skipped_hooks",
-    "wrong_dependency_direction",
-]  # fmt: skip
 _BRANCH_RULES = frozenset({"push-to-main", "commit-on-main", "commit-on-others-branch"})
 _OF_OTHER_MODES = _BRANCH_RULES | {"dependency-direction"}
 _ENDED_BY_TIME = ("timeout", "timed out", "timed_out", "deadline", "hung", "stuck")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from gtftd.corpus.acts import Act, acts_of
 from gtftd.corpus.commands import closings_of
@@ -13,9 +12,8 @@ from gtftd.corpus.runners import is_check
 from gtftd.corpus.shell import Run
 from gtftd.corpus.signals import Signals
 from gtftd.corpus.stale import StaleUse
+from gtftd.schemas.corpus import Mask
 from gtftd.town.conversation import RawMessage
-
-Mask = Literal["failed_step", "violation", "interrupted", "injected", "stale", "unanswered"]
 
 _ASKING = frozenset({
     "grep", "rg", "egrep", "fgrep", "ag", "ack", "diff", "cmp", "test", "[", "[[", "which", "type", "command", "pgrep",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from gtftd.corpus.acts import ReadSpan
 from gtftd.corpus.conventions import Violation, Worker, violations
 from gtftd.corpus.evidence import Session
 from gtftd.corpus.failures import failure_modes
@@ -16,12 +16,10 @@ from gtftd.corpus.spans import Span, Taken, Timeline, Work, rest, second, take
 from gtftd.corpus.stints import Stint
 from gtftd.schemas.corpus import FailureMode, Outcome
 from gtftd.schemas.event import event_id
-from gtftd.town.conversation import Line, RawMessage
+from gtftd.town.conversation import Line
 
-_DONE = re.compile(r"\bgt\s+(?:done\b(?P<options>[^\n;|&]*)|(?P<handoff>handoff)\b)")
 GAP_TURNS = 3
 """Fewer messages between two beads are taking up the one or putting down the other."""
-_STATUS = re.compile(r"--status[= ]\s*['\"]?(?P<status>[A-Za-z_]+)")
 
 
 @dataclass(frozen=True)
@@ -147,6 +145,7 @@ def _entry(
     town_root: str | None,
 ) -> list[Planned]:
     taken = take(lines, span)
+    taken = replace(taken, messages=ReadSpan(taken.messages))
     if sum(message.trainable for message in taken.messages) < min_turns:
         return []
     bead = stint.bead if stint else None
@@ -161,7 +160,7 @@ def _entry(
     signals, broken = read_signals(taken.messages), violations(taken.messages, worker)
     died = died_at(stint, session)
     failures = failure_modes(signals, broken, end_reason=session.end_reason, died=died)
-    outcome = judge(stint, session, said_at_end(taken.messages), signals, failures)
+    outcome = judge(stint, session, signals.said, signals, failures)
     identity = entry_id(session, stint, ordinal)
     return [Planned(identity, stint, taken, span.cut, outcome, worker, signals, broken, failures)]
 
@@ -170,16 +169,3 @@ def entry_id(session: Session, stint: Stint | None, ordinal: int) -> str:
     """Of the session, the bead and its episode; `ordinal` tells several of these apart."""
     bead, episode = (stint.bead, stint.episode) if stint else ("", 1)
     return event_id("entry", session.session_id, bead, episode, ordinal)
-
-
-def said_at_end(messages: Sequence[RawMessage]) -> str | None:
-    """The status of the last `gt done`, `handoff` for `gt handoff`, or None when the agent ended with neither."""
-    for message in reversed(messages):
-        for call in reversed(message.tool_calls):
-            command = call.arguments.get("command")
-            found = list(_DONE.finditer(command)) if isinstance(command, str) else []
-            if found:
-                last = found[-1]
-                status = _STATUS.search(last["options"] or "")
-                return "handoff" if last["handoff"] else status["status"].upper() if status else "COMPLETED"
-    return None

@@ -17,6 +17,8 @@ _SEAL = object()
 _FREE = ("title", "issue_type", "agent", "model", "cwd", "origin")
 _NAMES = ("actor", "rig", "bead", "database", "session_id", "run_id", "git_head")
 _NAME = re.compile(r"[\w./:#@+-]{1,200}")
+_ORIGIN = re.compile(r"(?:session|bead|interactions|prime|curated):[\w./:#@+-]{1,300}")
+"""Of an origin only the path of a file is somebody's words."""
 
 
 class ScrubbedEntry:
@@ -65,7 +67,8 @@ def scrub_again(entry: Entry, scrubber: Scrubber) -> tuple[ScrubbedEntry, dict[s
         old.model_copy(update={"content": new.content, "tool_calls": new.tool_calls})
         for old, new in zip(entry.messages, result.messages, strict=True)
     )
-    fields = {name: scrubber.scrub_text(getattr(entry, name), found) for name in _FREE if getattr(entry, name)}
+    free = {name: getattr(entry, name) for name in _FREE if getattr(entry, name)}
+    fields = {name: scrubber.scrub_text(text, found) for name, text in free.items() if not _is_id(name, text)}
     redactions = dict(sorted((Counter(entry.redactions) + found).items()))
     update = {"messages": messages, "redactions": redactions, "scrubber": scrubber.version, **fields}
     return ScrubbedEntry(entry.model_copy(update=update), None, _SEAL), dict(found)
@@ -79,9 +82,15 @@ def stored(entry: Entry) -> ScrubbedEntry:
 def _clean(scrubber: Scrubber, name: str, value: Any) -> Any:
     if not isinstance(value, str) or not value:
         return value
-    if name in _FREE or (name in _NAMES and not _NAME.fullmatch(value)):
+    if (name in _FREE or name in _NAMES) and not _is_id(name, value):
         return str(scrubber.scrub_text(value))
     return value
+
+
+def _is_id(name: str, value: str) -> bool:
+    if name == "origin":
+        return _ORIGIN.fullmatch(value) is not None
+    return name in _NAMES and _NAME.fullmatch(value) is not None
 
 
 def _raw(message: Message) -> RawMessage:
