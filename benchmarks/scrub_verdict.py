@@ -35,7 +35,9 @@ _HASH = re.compile(
     r"^(?:sha\d+[-=:])?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})$", re.I
 )
 _UUID = re.compile(r"^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$", re.I)
-_VERSION_BEFORE = re.compile(r"(?:version|release|\bv|[=<>~!]=?|\br|section|chapter|[a-z]-|\d\.)\s*[\"'(]?$", re.I)
+_VERSION_BEFORE = re.compile(
+    r"(?:(?:version|release|\bv|\br|section|chapter)\W{0,6}|[=<>~!]=\s*[\"']?|[\^~]|[a-z]-|\d\.)$", re.I
+)
 _HOME = re.compile(r"(?:/home/|/Users/|[A-Z]:\\+Users\\+)([\w.-]+)")
 _NOBODY = {
     "user",

@@ -145,6 +145,8 @@ def test_a_cut_is_found_again() -> None:
         ("clone ", "git@github.com", ":a/b", False, "not an e-mail address"),
         ("write to ", "you@example.com", "", False, "e-mail address of nobody"),
         ("listening on ", "84.23.11.7", ":80", True, "IPv4 address"),
+        ('host = "', "172.19.10.5", '"', True, "IPv4 address"),
+        ('version = "', "4.19.10.5", '"', False, "version or number taken for IPv4"),
         ("Version ", "84.23.11.7", "", False, "version or number taken for IPv4"),
         ("bind ", "127.0.0.1", "", False, "IP address of nobody"),
         ('password = "', "kT9!vbQ2zz", '"', True, "value of a secret's key"),
