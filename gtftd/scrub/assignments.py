@@ -1,5 +1,6 @@
 """Secrets that only their name gives away: `DB_PASSWORD=hunter2`, `"token": "..."`, `--api-key ...`, "the password is ..."."""
 
+# ruff: noqa: E501, RUF001  (tables of patterns; the quotes of prose)
 from __future__ import annotations
 
 import re
@@ -25,7 +26,7 @@ _ABOUT = re.compile(
 )
 _TAIL = re.compile(
     r"(?P<rest>[A-Za-z0-9_.-]{0,40})(?P<close>[\"'`]?)\]?(?P<bold>\*{0,2}_{0,2}`?)"
-    r"(?P<sep>[ \t]{0,8}(?:=>|:=|={1,3}|:(?!:)|\|)\s{0,8}|(?P<comma>, ?)(?=[\"'])|(?P<xml>>)|(?P<call>\()(?=[\"'`]))(?P<more>\*{0,2}[ \t]{0,4})"
+    r"(?P<sep>[ \t]{0,8}(?:=>|:=|={1,3}|:(?!:)|(?<=[ \t`*])\|(?=[ \t]))\s{0,8}|(?P<comma>, ?)(?=[\"'])|(?P<xml>>)|(?P<call>\()(?=[\"'`]))(?P<more>\*{0,2}[ \t]{0,4})"
 )
 _BARE = re.compile(r"[^\s\"'`<>\0]{1,2000}")
 _CUT = re.compile(r"[,;&|)}\]]")
@@ -39,10 +40,10 @@ _DULL = frozenset(
         "none", "null", "nil", "true", "false", "undefined", "string", "str", "int", "bool", "boolean", "number",
         "bytes", "any", "optional", "object", "required", "password", "passwd", "secret", "token", "empty", "unset",
         "redacted", "hidden", "env", "oidc", "vault", "changeme", "example", "yes", "no", "const", "let", "var", "self",
-        "func", "list", "dict", "map", "array", "date", "the", "and", "is", "not", "in", "for", "or", "with",
+        "func", "list", "await", "new", "return", "async", "lambda", "if", "else", "not", "this", "req", "res", "function", "dict", "map", "array", "date", "the", "and", "is", "not", "in", "for", "or", "with",
     }
 )  # fmt: skip
-_NOT_A_VALUE = re.compile(r"\$|<|\{\{|\{[a-z_]|%\(|%[sdv]|\*{3}|-|=|:|/\*|\.\.\.|…|your[_-]|xxx", re.IGNORECASE)
+_NOT_A_VALUE = re.compile(r"\$|<|\\[dwsSDW]|\[|\(|\?|\{\{|\{[a-z_]|%\(|%[sdv]|\*{3}|-|=|:|/\*|\.\.\.|…|your[_-]|xxx", re.IGNORECASE)
 _CALL = re.compile(r"[A-Za-z_][\w.]*[(\[].*")
 _NAME_CHAIN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _IDENTIFIER = re.compile(r"[a-z]+(?:_[a-z]+)+|[a-z]+(?:[A-Z][a-z]+)+|[A-Z][a-z]+(?:[A-Z][a-z]+)*")
@@ -62,6 +63,11 @@ _TOLD = re.compile(
     r"|`[^`\n]{1,40}`|[A-Za-z][\w.@-]{1,30})){0,6}?)"
     r"(?P<verb>[ \t]+(?:is|was|are|were|will be|should be|to|as|equals|reads|being)(?:[ \t]+(?:now|still|set to|currently|just|simply|literally|changed to))?[ \t]*:?|[ \t]*(?::|=|->|→|-)|)[ \t]+"
     r"(?P<open>[\"'`“‘«*]{0,3})(?P<value>[^\s\"'`“”‘’»\0<>]{4,200})(?P<close>[\"'`”’»*]{0,3})", re.IGNORECASE
+)
+
+
+_TOLD_WORDS = re.compile(
+    r"pass(?:phrase|word)[^\n\"'`“:]{0,60}(?:is|was|:|=)[ \t]*[\"'`“](?P<value>[a-zA-Z]{3,12}(?:[ -][a-zA-Z]{3,12}){2,11})[\"'`”]", re.IGNORECASE
 )
 
 
@@ -111,6 +117,9 @@ def told(text: str, start: int) -> Found | None:
     """The value that a sentence gives away: "the password for staging is ..."."""
     if start > 0 and (text[start - 1].isalnum() or text[start - 1] in "_-.$/"):
         return None
+    words = _TOLD_WORDS.match(text, start, start + 400)
+    if words is not None:
+        return *words.span("value"), "PASSWORD", False
     found = _TOLD.match(text, start, start + 400)
     if found is None:
         return None
@@ -134,7 +143,7 @@ def _reads_told(value: str, *, is_quoted: bool, is_weak: bool) -> bool:
         return len(value) >= 8 and digit and alpha and (sign or is_odd(value) or (value.lower() != value and len(value) >= 8))
     if digit and alpha and not re.fullmatch(r"v?\d[\d.]*\w{0,3}|[A-Za-z]+[-_.]?\d{1,2}(?:\.\d+)*|\d+(?:st|nd|rd|th|ms|s|m|h|d|x|px|kb|mb|gb|k|bit|bits|chars)", value, re.IGNORECASE):
         return True
-    return alpha and sign or (is_quoted and len(value) >= 6 and "-" in value and len(value) > 14)
+    return (alpha and sign) or (is_quoted and len(value) >= 6 and "-" in value and len(value) > 14)
 
 
 def is_secret_name(name: str) -> bool:
@@ -179,8 +188,8 @@ def _value(view: View, name_at: int, name: str, tail: re.Match[str]) -> tuple[in
             return _quoted(view, again.end())
     if text[end : end + 1] in ("(", "["):
         return None
-    end -= len(value) - len(value.rstrip(".,;:")) if not whole else 0
-    return at, end, False
+    end -= len(value) - len(value.rstrip(".,;:" if not whole else ",;"))
+    return (at, end, False) if end > at else None
 
 
 def _quoted(view: View, at: int) -> tuple[int, int, bool] | None:
@@ -220,13 +229,17 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
     if value.count(" ") >= 4:  # a sentence, unless it may be a passphrase
         return strong and "phrase" in lowered
     if strong or (env and keyword not in _VAGUE and _ABOUT.search(rest) is None):
+        if " " in value and "phrase" in lowered:
+            return quoted
         if " " in value:
             return strong and value.count(" ") < 3 and (any(sign.isdigit() for sign in value) or "correct" in value)
         if any(code.fullmatch(value) for code in (_CALL, _NAME_CHAIN)) or (_DOTTED.search(value) and not quoted):
             return env and not _NAME_CHAIN.fullmatch(value)
-        if _HARMLESS.fullmatch(value) and not (env or value.isdigit()):
+        if _HARMLESS.fullmatch(value) and not (env or value.isdigit() or _UUID.fullmatch(value)):
             return False
         return env or quoted or _IDENTIFIER.fullmatch(value) is None
+    if "token" in lowered and quoted and _UUID.fullmatch(value) and _ABOUT.search(rest) is None:
+        return True
     if len(value) < 8 or _HARMLESS.fullmatch(value) or " " in value:
         return False
     if any(code.fullmatch(value) for code in (_CALL, _NAME_CHAIN)) or _DOTTED.search(value):
@@ -238,6 +251,7 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
     return odd or (any(sign.isdigit() for sign in value) and any(sign.isalpha() for sign in value) and _SERIAL.fullmatch(value) is None)
 
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DOTTED = re.compile(r"\(\)|->|\?\.|\w\(|\[\d|\)\.")
 _SERIAL = re.compile(r"[A-Za-z]+(?:[-_./:]?[A-Za-z]+)*[-_./:]?\d{1,4}(?:[-_.][A-Za-z]+)?|[a-z]+\d?(?:[-_.][a-z0-9]{1,12})+")
 

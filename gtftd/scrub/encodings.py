@@ -55,7 +55,7 @@ def _is_text(raw: bytes) -> bool:
 
 
 def _text(raw: bytes) -> str | None:
-    if raw[:2] == b"\x1f\x8b" or raw[:1] == b"x" and raw[1:2] in (b"\x9c", b"\xda", b"\x01", b"^"):
+    if raw[:2] == b"\x1f\x8b" or (raw[:1] == b"x" and raw[1:2] in (b"\x9c", b"\xda", b"\x01", b"^")):
         try:
             unpacked = zlib.decompressobj(wbits=47).decompress(raw, MAX_DECODED_BYTES)
         except zlib.error:

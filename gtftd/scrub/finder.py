@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from itertools import pairwise
 
 from gtftd.scrub.assignments import flagged, named, told
 from gtftd.scrub.encodings import decoded
@@ -96,7 +97,7 @@ class Finder:
                 if hidden is None:
                     continue
                 inner = [span for span in self._inside(hidden, depth - 1) if span.rank != SHAPE or len(hidden) > 3 * 16]
-                inner = [span for span in inner if span.rank != PERSON or span.kind in {"EMAIL", "USER", "HOST", "HOME"}] or []
+                inner = [span for span in inner if span.rank != PERSON or len(hidden) >= 24]
                 if inner:
                     best = min(inner, key=lambda span: span.rank)
                     certain = any(span.certain for span in inner)
@@ -212,10 +213,10 @@ class Look:
 
     def _believed_end(self, hit: Hit) -> int:
         """Where the value really ends: each seam needs a reason to go on behind it."""
-        if hit.rank == KNOWN or hit.kind == "PRIVATE_KEY":
+        if hit.rank == KNOWN or hit.kind == "PRIVATE_KEY" or hit.value is not None or self._is_quoted(hit):
             return hit.end
         seams = [*self.view.seams_within(hit.start, hit.end), hit.end]
-        for place, following in zip(seams, seams[1:], strict=False):
+        for place, following in pairwise(seams):
             if not self._goes_on(hit, place, following):
                 return place
         return hit.end
@@ -229,6 +230,8 @@ class Look:
         if size and hit.rank == TYPED:
             return len(so_far) < size
         if hit.rank == SHAPE:
+            if "," in self._gap(seam) or (len(so_far) >= MIN_RUN and not suspicious(so_far)):
+                return False
             if _HEX.fullmatch(so_far) and not _HEX.fullmatch(more):
                 return False
             if self._is_cut(seam):
@@ -240,17 +243,39 @@ class Look:
             return True
         return _reads_random(more)
 
+    def _is_quoted(self, hit: Hit) -> bool:
+        """Whether quotes around it say where it ends."""
+        text = self.view.text
+        before, after = text[max(0, hit.start - 1) : hit.start], text[hit.end : hit.end + 1]
+        if before != after or before not in ('"', "'", "`"):
+            return False
+        gaps = [self._gap(seam) for seam in self.view.seams_within(hit.start, hit.end)]
+        return not any(sign in gap for gap in gaps for sign in "\"'`,")
+
+    def _gap(self, seam: int) -> str:
+        """What was left out at this seam."""
+        if self.view.parent is None:
+            return ","
+        _, start = self.view.above(seam - 1, seam)
+        following, _ = self.view.above(seam, seam + 1)
+        return self.view.parent.text[start:following]
+
     def _is_cut(self, seam: int) -> bool:
         """Whether a terminal's edge, or quotes that touch, explain this seam."""
         above = self.view.parent
-        if above is None or self.view.is_session:
+        if above is None:
             return False
-        _, start = self.view.above(seam - 1, seam)
-        following, _ = self.view.above(seam, seam + 1)
-        gap = above.text[start:following]
+        gap = self._gap(seam)
+        if self.view.is_session:
+            return not gap and _is_open(self.view.text, seam)
         if "\n" not in gap:
             return "," not in gap
-        return is_edge(above.text, start + gap.index("\n"))
+        return is_edge(above.text, self.view.above(seam - 1, seam)[1] + gap.index("\n"))
+
+
+def _is_open(text: str, seam: int) -> bool:
+    """Whether nothing but the seam parts the characters before and behind it."""
+    return not text[seam - 1].isspace() and text[seam - 1] not in ".,;:!?" and not text[seam].isupper()
 
 
 def _reads_random(piece: str) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from re import _constants as codes  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
 
 _LONGEST = 10
 _CLASSES = {
@@ -20,7 +20,7 @@ def head_of(source: str) -> str:
     return written
 
 
-def _sequence(items: Iterable[tuple[object, object]]) -> tuple[str, bool]:
+def _sequence(items: Any) -> tuple[str, bool]:
     """The written items, and whether the rest had to be left out."""
     said = []
     for code, argument in items:
@@ -31,7 +31,7 @@ def _sequence(items: Iterable[tuple[object, object]]) -> tuple[str, bool]:
     return "".join(said), False
 
 
-def _item(code: object, argument: object) -> tuple[str, bool]:  # the parser's own types are private
+def _item(code: object, argument: Any) -> tuple[str, bool]:  # the parser's own types are private
     match (code, argument):
         case (codes.LITERAL, int(sign)):
             return _sign(sign), False
@@ -45,7 +45,7 @@ def _item(code: object, argument: object) -> tuple[str, bool]:  # the parser's o
             written, is_open = _sequence(inner)
             return (f"(?i:{written})" if flags & re.IGNORECASE else f"(?:{written})"), is_open
         case (codes.ATOMIC_GROUP, inner):
-            written, is_open = _sequence(inner)  # type: ignore[arg-type]
+            written, is_open = _sequence(inner)
             return f"(?:{written})", is_open
         case (codes.BRANCH, (_, branches)):
             heads = [_sequence(branch) for branch in branches]
@@ -56,7 +56,7 @@ def _item(code: object, argument: object) -> tuple[str, bool]:  # the parser's o
             return "", False
 
 
-def _repeat(least: int, most: int, inner: Iterable[tuple[object, object]]) -> tuple[str, bool]:
+def _repeat(least: int, most: int, inner: Any) -> tuple[str, bool]:
     written, is_open = _sequence(inner)
     if is_open:
         return (written if least else ""), True
@@ -67,15 +67,15 @@ def _repeat(least: int, most: int, inner: Iterable[tuple[object, object]]) -> tu
     return f"(?:{written}){{{least},{most}}}", False
 
 
-def _class(parts: list[tuple[object, object]]) -> str:
+def _class(parts: Any) -> str:
     said = []
     for code, argument in parts:
         if code is codes.NEGATE:
             said.append("^")
         elif code is codes.LITERAL:
-            said.append(_sign(argument))  # type: ignore[arg-type]
+            said.append(_sign(argument))
         elif code is codes.RANGE:
-            first, last = argument  # type: ignore[misc]
+            first, last = argument
             said.append(f"{_sign(first)}-{_sign(last)}")
         else:
             said.append(_CLASSES[argument])

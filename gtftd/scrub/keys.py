@@ -6,7 +6,7 @@ import re
 
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_BODY = re.compile(r"(?:(?!-----)[A-Za-z0-9+/=\s\\,:._\"'|│>+-])*+")
+_BODY = re.compile(r"(?:(?!-----)[A-Za-z0-9+/=\s\\,:._\"'|│>+$-])*+")
 _MOST = 64 * 1024
 
 

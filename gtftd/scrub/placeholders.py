@@ -44,9 +44,7 @@ def quote_for(text: str, start: int, end: int, *, is_shell: bool) -> str:
     quote = ""
     if _NUMBER.fullmatch(value) and _SPACED.search(before[-80:]):
         quote = '"'
-    elif is_shell or _COMMAND.match(before):
-        quote = "'"
-    elif before.endswith("=") and after in _WORD_ENDS and _TIGHT.search(before[-80:]):
+    elif is_shell or _COMMAND.match(before) or (before.endswith("=") and after in _WORD_ENDS and _TIGHT.search(before[-80:])):
         quote = "'"
     return "" if quote and _in_quotes(before) else quote
 

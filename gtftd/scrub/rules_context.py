@@ -1,5 +1,6 @@
 """Secrets that their surroundings mark: headers, connection strings, flags of commands, key files, seeds."""
 
+# ruff: noqa: E501  (a table of patterns: one a line)
 from __future__ import annotations
 
 import re
@@ -7,7 +8,7 @@ import re
 from gtftd.scrub.rules import Rule, not_dull
 
 _STAND_IN = re.compile(
-    r"[$<{%*\0]|\[|your|my[-_]|xxx|\.\.\.|…|example|(?:null|none|true|false|undefined|password|passwd|pass|secret|token|pwd|user|pw)\Z",
+    r"[$<{%*\0@\\(?]|\[|your|my[-_]|xxx|\.\.\.|…|example|(?:null|none|true|false|undefined|password|passwd|pass|secret|token|pwd|user|pw)\Z",
     re.IGNORECASE,
 )
 
@@ -61,10 +62,11 @@ CONTEXT_RULES: tuple[Rule, ...] = (
           check=lambda value: looks_given(value) and not value.isdigit() and "(" not in value),
     _rule("dsn.go", "PASSWORD", r"(?<![A-Za-z0-9_.-])[A-Za-z0-9_.-]{1,64}:(?P<secret>[^\s\"'`<>/\0]{1,256})@(?:tcp|unix|udp|cloudsql)\(",
           probe=r"@(?:tcp|unix|udp|cloudsql)\(", back=320),
-    _rule("dsn.words", "PASSWORD", r"(?i:[; \"'](?:pwd|password))\s{0,2}=\s{0,2}(?P<secret>[^\s;\"'<\0$&][^;\"'<\0\s]{2,200})(?=[;\"']|\s{1,2}[a-z_]+=|\s*$)"),
+    _rule("dsn.words", "PASSWORD", r"(?i:[;\"']\s?(?:pwd|password))=(?P<secret>[^\s;\"'<\0$&][^;\"'<\0\s]{2,200})(?=[;\"']|\s{1,2}[a-z_]+=|\s*$)"),
     _rule("netrc", "PASSWORD", r"login\s{1,9}\S{1,128}\s{1,9}(?:account\s{1,4}\S{1,64}\s{1,4})?password\s{1,9}(?P<secret>[^\s<\0]\S{0,255})"),
     _rule("pgpass", "PASSWORD", r"(?<![A-Za-z0-9_.*-])[A-Za-z0-9_.*-]{1,128}:(?:\d{2,5}|\*):[A-Za-z0-9_*-]{1,64}:[A-Za-z0-9_*.-]{1,64}:"
-          r"(?P<secret>[^\s:<\0][^\s<\0]{2,200})", probe=r"[A-Za-z0-9*]:(?:\d{2,5}|\*):[A-Za-z0-9_*-]", back=127, check=looks_given),
+          r"(?P<secret>[^\s:<\0][^\s<\0]{2,200})", probe=r"[A-Za-z0-9*]:(?:\d{2,5}|\*):[A-Za-z0-9_*-]", back=127,
+          check=lambda value: looks_given(value) and re.search(r"[G-Zg-z]", value) is not None),
     _rule("sshpass", "PASSWORD", r"sshpass\s{1,3}-p\s{0,3}[\"']?(?P<secret>[^\s<\"'$\0][^\s<\"'\0]{0,255})"),
     _rule("mysql.p", "PASSWORD", r"\s-p[\"']?(?P<secret>[^\s<'\"$\0-][^\s<\"'\0]{2,128})", near="mysql mariadb dolt",
           check=lambda value: not_stand_in(value) and (not value.isdigit() or len(value) > 5)),
@@ -131,7 +133,7 @@ def _is_passwordish(value: str) -> bool:
     """Not a port, a path, a name of words or a mapping."""
     if value[0] in "/.~" or ":" in value or "=" in value:
         return False
-    return any(sign.isdigit() for sign in value) and not value.isdigit() or any(sign in "!@#%^&*?" for sign in value)
+    return (any(sign.isdigit() for sign in value) and not value.isdigit()) or any(sign in "!@#%^&*?" for sign in value)
 
 
 def _luhn(value: str) -> bool:

@@ -1,5 +1,6 @@
 """Tokens that carry their issuer's mark."""
 
+# ruff: noqa: E501  (a table of patterns: one a line)
 from __future__ import annotations
 
 import re
@@ -33,7 +34,7 @@ def _rule(name: str, kind: str, source: str, *, size: int = 0, check: object = n
 
 TOKEN_RULES: tuple[Rule, ...] = (
     # source forges
-    _rule("github", "GITHUB_TOKEN", r"gh[pousr]_[A-Za-z0-9_]{16,255}", size=40),
+    _rule("github", "GITHUB_TOKEN", r"gh[pousr]_[A-Za-z0-9_]{16,255}", size=40, check=lambda value: not_dull(value) and surprise(value[4:]) > -0.6),
     _rule("github.fine", "GITHUB_TOKEN", r"github_pat_[A-Za-z0-9_]{16,255}", size=93),
     _rule("github.app", "GITHUB_TOKEN", rf"{_N}v1\.[0-9a-f]{{40}}(?![0-9a-f])", size=43),
     _rule("gitlab", "GITLAB_TOKEN", r"gl(?:pat|dt|ft|soat|rt|rtr|cbt|imt|ptt|agent|oas|ffct|wt)-[A-Za-z0-9_.-]{16,300}"),
@@ -225,7 +226,7 @@ TOKEN_RULES: tuple[Rule, ...] = (
     _rule("k8s.bootstrap", "KUBE_TOKEN", r"K10[a-f0-9]{64}::[a-z]{1,20}:[a-z0-9]{16,64}"),
     _rule("jwt", "JWT", r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4000}(?:\.[A-Za-z0-9_-]{4,4000}){1,4}"),
     _rule("paseto", "PASETO", r"v[1-4]\.(?:local|public)\.[A-Za-z0-9_-]{40,2000}(?:\.[A-Za-z0-9_-]{1,400})?"),
-    _rule("facebook.app", "FACEBOOK_TOKEN", r"(?<!\d)\d{15,16}\|[0-9A-Za-z_-]{27}(?![A-Za-z0-9_-])"),
+    _rule("facebook.app", "FACEBOOK_TOKEN", r"(?<!\d)\d{15,16}\|[0-9A-Za-z_-]{27}(?![A-Za-z0-9_-])", probe=r"\|[0-9A-Za-z_-]{16}", back=16),
     _rule("prefect", "PREFECT_KEY", r"pn[ub]_[A-Za-z0-9]{36}", size=40, check=_random_tail),
     _rule("buildkite", "BUILDKITE_TOKEN", r"bk(?:ua|aj|at|ct)_[a-zA-Z0-9]{40,64}"),
     _rule("circleci", "CIRCLECI_TOKEN", r"CCI(?:PAT|PRJ)_[A-Za-z0-9]{16,32}_[a-f0-9]{40}"),

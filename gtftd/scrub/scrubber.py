@@ -102,7 +102,8 @@ class Scrubber:
         allowed: Iterable[str] = (),
     ) -> None:
         """`known_values` are the town's own secrets by name; `key` makes placeholders stable within the town;
-        `allowed` are the digests of values that a person has released."""
+        `allowed` are the digests of values that a person has released.
+        """
         if len(key) < 16:
             raise ValueError(f"the scrubber's key has {len(key)} bytes; give at least 16 random ones")
         self._key = key

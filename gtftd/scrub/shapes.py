@@ -4,6 +4,7 @@ Words, names and paths read alike everywhere; a random run does not (see `random
 random too, so what stands around a run decides about those.
 """
 
+# ruff: noqa: E501  (tables of patterns)
 from __future__ import annotations
 
 import re
@@ -26,13 +27,17 @@ _SAFE = re.compile(
     re.VERBOSE,
 )
 _NAMED_SUM = re.compile(
-    r"(?:commit|sha-?\d*|md5|merged?|tree|parent|head|index|rev|revision|hash(?:es)?|digest|blob|checksum|checksums|refs|git|oid"
+    r"(?:commit|shasum|sha-?\d*|md5|merged?|tree|parent|head|index|rev|revision|hash(?:es)?|digest|blob|checksum|checksums|refs|git|oid"
     r"|objects?|tag|pick|etag|integrity|fingerprint|h1|zh|bundle|crc|sum|sums|trace_?id|span_?id|request_?id|container|image|layer"
     r"|snapshot|squash|fixup|revert(?:s|ed)?|cherry|base|onto|from|at|bisect|origin|branch|blake\w{0,3}|ref|resolved|hexsha|gen|vendor"
     r"|uuid|guid|build|buildid|build-id|version|checkout|reset|show|log|diff|rebase|master|main|cid|eid|etags|nonce_pub|signature_of"
     r"|address|txid|tx|block|pubkey|public|pub|colou?r|object_id|_id|correlation|hex|sequence|dna|node|file|name|inode|serial|cursor)"
     r"[\"'`]?\W{0,4}(?:[0-9a-f]{7,40}\W{1,3})?\Z",
     re.IGNORECASE,
+)
+_SUM_NEAR = re.compile(
+    r"(?i)(?<![a-z])(?:sha-?\d+|shasum|md5|md5sum|checksums?|integrity|digests?|hash(?:es)?|commits?|merkle\w*|git|revisions?|HEAD|blobs?)(?![a-z])"
+    r"(?!.{0,200}(?:token|secret|password|key|credential))"
 )
 _NAMED_SECRET = re.compile(r"(?:key|token|secret|passw\w*|pwd|credential|auth|bearer|pass|seed|salt|pepper|hmac)\W{0,6}(?:\w{1,8}\W{1,3})?\Z", re.IGNORECASE)
 _LINE_HEAD = re.compile(r"(?:^|[\n\r])[+^>* |/\\•·-]{0,8}\Z")
@@ -69,7 +74,7 @@ def _suspicious(part: str) -> tuple[int, int] | None:
     length = sum(len(atom.group()) for atom in odd)
     longest = max((len(atom.group()) for atom in odd), default=0)
     if longest >= MIN_RUN or (length >= 12 and 2 * length >= len(core)):
-        if core.count("/") > 1 and "+" not in core and 2 * length < len(core):  # a path with a strange name in it
+        if core.count("/") > 1 and "+" not in core:  # a path with a strange name in it
             return lead + odd[0].start(), lead + odd[-1].end()
         if longest >= MIN_RUN and 2 * length < len(core):
             return lead + odd[0].start(), lead + odd[-1].end()
@@ -100,8 +105,8 @@ def is_odd(atom: str) -> bool:
     limit = 0.2 if size >= 20 else 0.35 if size >= MIN_RUN else 0.8
     if size < MIN_RUN and (digits == 0 or digits > size - 3):
         return False
-    if digits == 0 and size < 20:
-        limit += 0.4
+    if digits == 0:
+        limit = 0.6
     return surprise(atom) > limit and not _is_row(atom)
 
 
@@ -118,11 +123,19 @@ def is_harmless_here(text: str, start: int, end: int) -> bool:
     if len(piece) > MAX_TOKEN or _DATA.match(piece) or _DATA_BEFORE.search(before):
         return True
     bare = piece.rstrip("=")
+    if _in_public_block(text, start):
+        return True
     if _HEX.fullmatch(bare):
         return _is_sum(text, start, end, before)
     if _NAMED_SUM.search(before) and len(bare) in (22, 27, 32, 38, 43, 44, 52, 64, 86, 87, 88) and not _NAMED_SECRET.search(before):
         return re.search(r"(?i)(?:sha|hash|integrity|sum|digest|h1|fingerprint|etag|cid)", before) is not None
     return _is_block(text, start, end)
+
+
+def _in_public_block(text: str, start: int) -> bool:
+    """Inside of a certificate, a public key or a signature."""
+    begin = text.rfind("-----BEGIN ", max(0, start - 4000), start)
+    return begin >= 0 and "PRIVATE" not in text[begin : begin + 60] and text.find("-----END", begin, start) < 0
 
 
 def _is_sum(text: str, start: int, end: int, before: str) -> bool:
@@ -133,6 +146,8 @@ def _is_sum(text: str, start: int, end: int, before: str) -> bool:
         return True
     if size not in (32, 40, 56, 64, 96, 128):
         return False
+    if _SUM_NEAR.search(text, max(0, start - 200), start):
+        return True
     head = start == 0 or before[-1:] in "@#" or _LINE_HEAD.search(before) is not None
     return head if size in (40, 64) else head and _LISTED.match(text, end) is not None
 

@@ -46,7 +46,7 @@ _FIRST = re.compile(rf"[{_TOKEN}]{{1,40}}")
 _LEAST_WHOLE = 10
 AROUND = 640
 _GAP = "\n\0\n"
-_TELLING = re.compile(r"[0-9@!#$%^&+]")
+_TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]")
 """What stands around a place where a value was cut; most line ends are between plain words."""
 _STITCH = re.compile(
     r"[\"'`](?<=[A-Za-z0-9+/_=.~%-][\"'`])(?:[ \t]{0,20}(?:[+.&,]|\|\||\.\.)?\s{0,60}[\"'`]{1,2})?(?=[A-Za-z0-9+/_=.~%-])"
@@ -217,7 +217,7 @@ def _telling(text: str, seams: list[tuple[int, int]]) -> list[tuple[int, int]]:
         head = text[max(0, start - 40) : start]
         tail = _FIRST.match(text, end)
         whole = head[len(head.rstrip(_TOKEN_SIGNS)) :] + (tail.group() if tail else "")
-        if len(whole) >= _LEAST_WHOLE and not whole.isalpha() and _TELLING.search(whole):
+        if len(whole) >= _LEAST_WHOLE and _TELLING.search(whole):
             kept.append((start, end))
             done = end
     return kept
