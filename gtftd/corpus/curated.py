@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _ROLES: Mapping[str, Role] = {
     "tool": "tool",
     "function": "tool",
 }
+_WORD = re.compile(r"[A-Za-z]{1,10}(?:[_-][A-Za-z]{1,10}){0,3}")
 _LABELS = get_args(Label)
 _TASKS = get_args(Task)
 
@@ -144,9 +146,9 @@ class _Reading:
         if value is None:
             return None
         if not isinstance(value, str) or not value or len(value) > 64:
-            raise self._wrong(f'"{name}" must be a short string, it is {str(value)[:60]!r}')
+            raise self._wrong(f'"{name}" must be a short string, it is {_shown(value)}')
         if allowed is not None and value not in allowed:
-            raise self._wrong(f'"{name}" is {value!r}, it must be one of: {", ".join(allowed)}')
+            raise self._wrong(f'"{name}" is {_shown(value)}, it must be one of: {", ".join(allowed)}')
         return value
 
     def _message(self, item: object, number: int) -> Iterator[RawMessage]:
@@ -155,7 +157,7 @@ class _Reading:
         said = item.get("role", item.get("from"))
         role = _ROLES.get(said) if isinstance(said, str) else None
         if role is None:
-            raise self._wrong(f"message {number} has the role {said!r}, it must be one of: {', '.join(_ROLES)}")
+            raise self._wrong(f"message {number} has the role {_shown(said)}, it must be one of: {', '.join(_ROLES)}")
         content = item.get("content", item.get("value"))
         trainable = self._trainable(item, role, number)
         if isinstance(content, list) and role in {"user", "assistant"}:
@@ -177,7 +179,7 @@ class _Reading:
         if marked is None:
             return role == "assistant"
         if marked not in (True, False, 0, 1):
-            raise self._wrong(f'message {number}: "trainable" must be true or false, it is {str(marked)[:40]!r}')
+            raise self._wrong(f'message {number}: "trainable" must be true or false, it is {_shown(marked)}')
         if marked and role != "assistant":
             raise self._wrong(f"message {number} is marked trainable, and is of role {role}: only assistant turns are")
         return bool(marked)
@@ -205,7 +207,7 @@ class _Reading:
                 case "thinking" | "redacted_thinking":
                     continue
                 case other:
-                    raise self._wrong(f"message {number} has a block of type {str(other)[:40]!r}, which is no text")
+                    raise self._wrong(f"message {number} has a block of type {_shown(other)}, which is no text")
         if texts or calls:
             yield RawMessage(role, "\n\n".join(texts), tool_calls=tuple(calls), trainable=trainable)
 
@@ -225,15 +227,16 @@ class _Reading:
     def _call(self, ident: object, name: object, arguments: object, number: int) -> RawCall:
         if not isinstance(name, str) or not name:
             raise self._wrong(f"message {number} has a tool call without a name")
+        told = name if _WORD.fullmatch(name) else "a call"
         if isinstance(arguments, str):
             try:
                 arguments = json.loads(arguments or "{}")
             except (ValueError, RecursionError) as error:
-                raise self._wrong(f"message {number}: the arguments of {name[:60]} are no JSON ({error})") from error
+                raise self._wrong(f"message {number}: the arguments of {told} are no JSON ({error})") from error
         if arguments is None:
             arguments = {}
         if not isinstance(arguments, dict):
-            raise self._wrong(f"message {number}: the arguments of {name[:60]} must be an object")
+            raise self._wrong(f"message {number}: the arguments of {told} must be an object")
         self._calls += 1
         return RawCall(str(ident)[:200] if ident else f"call_{self._calls}", clean(name), arguments)
 
@@ -248,3 +251,10 @@ class _Reading:
 
     def _wrong(self, message: str) -> Invalid:
         return Invalid(f"{self._where}: {message}; nothing was added")
+
+
+def _shown(value: object) -> str:
+    """A word as somebody may have misspelt it; anything else is not quoted, since nobody has scrubbed it yet."""
+    if isinstance(value, bool | int) or (isinstance(value, str) and _WORD.fullmatch(value)):
+        return repr(value)
+    return "a text" if isinstance(value, str) else f"of the type {type(value).__name__}"

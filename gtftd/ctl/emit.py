@@ -93,5 +93,5 @@ def _parse_fields(fields: list[str]) -> dict[str, Any]:
         try:
             parsed[key] = json.loads(value) if value[:1] in {"[", "{"} else value
         except (ValueError, RecursionError) as error:
-            raise Invalid(f"{key}: {value!r} is not valid JSON: {error}") from error
+            raise Invalid(f"{key}: what begins with {value[0]} is JSON, and this is not: {error}") from error
     return parsed
