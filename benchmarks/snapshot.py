@@ -25,6 +25,7 @@ from gtftd.corpus.snapshot.dedupe import Candidate, find_duplicates
 from gtftd.corpus.snapshot.words import sketch
 from gtftd.corpus.store import EntryStore
 from gtftd.schemas.corpus import Entry, Message, Outcome, ToolCall
+from gtftd.scrub.sealed import stored
 from gtftd.state import Database, Outbox
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -113,7 +114,7 @@ async def fill(state: Path, words: list[str], start: int, stop: int) -> None:
         store.prepare()
         for number in range(start, stop, 32):
             some = range(number, min(number + 32, stop))
-            await asyncio.gather(*(store.put(make_entry(one, words)) for one in some))
+            await asyncio.gather(*(store.put(stored(make_entry(one, words))) for one in some))
     finally:
         database.close()
     connection = sqlite3.connect(state / "state.db")
