@@ -14,6 +14,9 @@ _HEX = re.compile(r"(?:0x)?((?:[0-9a-f]{2}){8,}|(?:[0-9A-F]{2}){8,})")
 _URL_SIGNS = str.maketrans("-_", "+/")
 _PRINTABLE = b"\t\n\r\x1b" + bytes(range(32, 127))
 _LOOK_BYTES = 48
+_FRAME = " \t\r│┃║|>"
+_ROW = re.compile(r"[A-Za-z0-9+/_-]{2,}={0,2}")
+_MOST_ROWS = 20000
 MAX_DECODED_BYTES = 4 * 1024 * 1024
 
 
@@ -63,6 +66,35 @@ def _text(raw: bytes) -> str | None:
         if unpacked:
             return unpacked.decode(errors="replace") if _is_text(unpacked[:4096]) else None
     return raw.decode(errors="replace") if _is_text(raw) else None
+
+
+def block_around(text: str, start: int, end: int) -> tuple[int, int, str] | None:
+    """The lines of base64 around this run, if it is a whole line of some: start, end, and the lines joined."""
+    line = text.rfind("\n", max(0, start - 24), start) + 1
+    stop = text.find("\n", end, end + 24)
+    if (line == 0 and start > 24) or text[line:start].strip(_FRAME) or text[end : max(stop, end)].strip(_FRAME):
+        return None
+    rows = [text[start:end]]
+    size = end - start
+    while line > 0:
+        above = text.rfind("\n", max(0, line - 1 - size - 48), line - 1) + 1
+        row = text[above : line - 1].strip(_FRAME)
+        if not _ROW.fullmatch(row) or (len(row) != size and (len(rows) > 1 or len(row) < size)):
+            break
+        rows.insert(0, row)
+        size, line = len(row), above
+        if len(rows) > _MOST_ROWS:
+            return None
+    start = text.find(rows[0], line) if len(rows) > 1 else start
+    while stop > 0 and len(rows[-1]) == size:
+        below = text.find("\n", stop + 1, stop + size + 50)
+        row = text[stop + 1 : below if below > 0 else stop + size + 50].strip(_FRAME)
+        if not _ROW.fullmatch(row) or len(row) > size or (len(row) < 20 and row.isalpha() and row.islower()):
+            break
+        end = text.find(row, stop) + len(row)
+        rows.append(row)
+        stop = below
+    return (start, end, "".join(rows)) if len(rows) > 1 else None
 
 
 def encodings(value: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 
 from gtftd.scrub.assignments import flagged, named, told
-from gtftd.scrub.encodings import decoded
+from gtftd.scrub.encodings import block_around, decoded
 from gtftd.scrub.keys import key_end
 from gtftd.scrub.owned import Owned
 from gtftd.scrub.personal import email, home, ipv4, ipv6, phone
@@ -22,6 +22,9 @@ from gtftd.scrub.views import BLANK, View, is_edge, joined, source_view, undress
 from gtftd.scrub.words import is_mixed_password
 
 DEPTH = 3
+_WORD = re.compile(r"[A-Za-z]?[a-z]{1,14}")
+_LEAST_TEXT = 24
+_KEY_LIKE = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,40}[\"']?(?::[ \n]| ?=[^=])")
 _RUN = re.compile(r"[A-Za-z0-9+/_=.~-]+")
 _RUN_SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_=.~-"
 _CODED = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
@@ -91,21 +94,32 @@ class Finder:
     def _run(self, look: Look, start: int, end: int, depth: int) -> None:
         """A run may be a text in other clothes; else what no rule explained may have been drawn by chance."""
         text = look.view.text
+        if depth > 0 and not look.is_joined and start >= look.block_end and (block := block_around(text, start, end)):
+            look.block_end = block[1]
+            if (hidden := decoded(block[2])) is not None:
+                self._coded(look, block[0], block[1], hidden, depth)
         if depth > 0 and _may_be_coded(text[start : min(end, start + 400)]):
-            for at, stop in _coded_parts(text, start, end):
+            for at, whole in _coded_parts(text, start, end):
+                stop = look.without_words(at, whole)
                 hidden = decoded(text[at:stop])
                 if hidden is None:
                     continue
-                inner = [span for span in self._inside(hidden, depth - 1) if span.rank != SHAPE or len(hidden) > 3 * 16]
-                inner = [span for span in inner if span.rank != PERSON or len(hidden) >= 24]
-                if inner:
-                    best = min(inner, key=lambda span: span.rank)
-                    certain = any(span.certain for span in inner)
-                    value = best.value if len(inner) == 1 else hidden
-                    look.add(Hit(at, stop, best.kind, f"{best.rule}+coded", best.rank, certain, value))
+                self._coded(look, at, stop, hidden, depth)
         for at, stop in look.free(start, end):
             if stop - at >= 16:
                 look.suspects(at, stop)
+
+
+    def _coded(self, look: Look, start: int, end: int, hidden: str, depth: int) -> None:
+        """The whole run goes when the text that it stands for holds something."""
+        inner = self._inside(hidden, depth - 1)
+        inner = [span for span in inner if span.rank != SHAPE or len(hidden) > 3 * MIN_RUN]
+        inner = [span for span in inner if span.rank != PERSON or len(hidden) >= _LEAST_TEXT]
+        if inner:
+            best = min(inner, key=lambda span: span.rank)
+            value = best.value if len(inner) == 1 else hidden
+            certain = any(span.certain for span in inner)
+            look.add(Hit(start, end, best.kind, f"{best.rule}+coded", best.rank, certain, value))
 
 
 class Look:
@@ -114,6 +128,8 @@ class Look:
     def __init__(self, view: View, *, crossing: bool) -> None:
         self.view = view
         self.hits: list[Hit] = []
+        self.is_joined = crossing
+        self.block_end = 0
         self._crossing = crossing
         self._past: dict[str, int] = {}
         self._cuts: tuple[int, list[tuple[int, int]]] = (-1, [])
@@ -180,6 +196,15 @@ class Look:
             self._past[what] = found[1]
             self.add(Hit(found[0], found[1], found[2], what, rank, found[3]))
 
+    def without_words(self, start: int, end: int) -> int:
+        """The end of a joined run without the plain words of following lines."""
+        if self._crossing:
+            for seam in reversed(self.view.seams_within(start, end)):
+                if not _WORD.fullmatch(self.view.text, seam, end):
+                    break
+                end = seam
+        return end
+
     def suspects(self, start: int, end: int) -> None:
         """The pieces of a run that look random."""
         text = self.view.text
@@ -235,10 +260,12 @@ class Look:
             if _HEX.fullmatch(so_far) and not _HEX.fullmatch(more):
                 return False
             if self._is_cut(seam):
-                return all(len(part) < 6 or surprise(part) > -0.3 for part in (so_far, more))
+                return all(_reads_random(part) or (len(part) > 5 and surprise(part) > -0.3) for part in (so_far, more))
             return _reads_random(so_far) and _reads_random(more)
+        if _KEY_LIKE.match(text, seam):
+            return False
         if self._is_cut(seam):
-            return True
+            return len(more) < 4 or _reads_random(more) or surprise(more) > -0.5
         if hit.rank == TYPED and len(so_far) < 20:
             return True
         return _reads_random(more)

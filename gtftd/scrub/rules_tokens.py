@@ -198,7 +198,6 @@ TOKEN_RULES: tuple[Rule, ...] = (
     _rule("figma", "FIGMA_TOKEN", r"fig[dor]_[A-Za-z0-9_-]{30,120}"),
     _rule("clickup", "CLICKUP_TOKEN", r"(?<![A-Za-z0-9])pk_\d{6,10}_[A-Z0-9]{32}"),
     _rule("trello", "TRELLO_TOKEN", r"ATTA[a-f0-9]{64}[A-Z0-9]{4,10}"),
-    _rule("zendesk.intercom", "INTERCOM_TOKEN", r"(?<![A-Za-z0-9])dG9r[A-Za-z0-9+/]{50,80}={0,2}"),
     _rule("hubspot", "HUBSPOT_TOKEN", r"pat-(?:na|eu)\d-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
     _rule("dropbox", "DROPBOX_TOKEN", r"(?<![A-Za-z0-9])sl\.(?:u\.)?[A-Za-z0-9_-]{100,1500}"),
     _rule("contentful", "CONTENTFUL_TOKEN", r"CFPAT-[A-Za-z0-9_-]{40,64}"),
