@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from gtftd.corpus.snapshot.words import words_of
@@ -80,26 +81,28 @@ def _index(items: Sequence[EvalItem], digest: str, files: int) -> EvalIndex:
                 beads.setdefault(bead.lower(), item.name)
             if WHOLE <= len(words) < SHORT:
                 messages.setdefault(" ".join(words), item.name)
-            for gram in _grams(words):
-                if grams.setdefault(" ".join(gram), item.name) == item.name:
-                    at = _anchor(gram)
-                    anchors.setdefault((gram[at], gram[at + 1]), set()).add((at, len(gram)))
+            rarity = [len(a) + len(b) for a, b in pairwise(words)]
+            for start, length in _grams(len(words)):
+                if grams.setdefault(" ".join(words[start : start + length]), item.name) == item.name:
+                    at = _anchor(rarity[start : start + length - 1])
+                    anchors.setdefault((words[start + at], words[start + at + 1]), set()).add((at, length))
         too_short += max(lengths, default=0) < WHOLE
     found = {pair: tuple(sorted(where)) for pair, where in anchors.items()}
     firsts = frozenset(pair[0] for pair in found)
     return EvalIndex(digest, files, len(items), too_short, grams, found, firsts, messages, beads)
 
 
-def _grams(words: Sequence[str]) -> Iterator[Sequence[str]]:
-    if SHORT <= len(words) < GRAM:
-        yield words
-    for start in range(len(words) - GRAM + 1):
-        yield words[start : start + GRAM]
+def _grams(count: int) -> Iterator[tuple[int, int]]:
+    """Where the grams of so many words begin, and how long they are."""
+    if SHORT <= count < GRAM:
+        yield 0, count
+    for start in range(count - GRAM + 1):
+        yield start, GRAM
 
 
-def _anchor(gram: Sequence[str]) -> int:
+def _anchor(rarity: Sequence[int]) -> int:
     """Where the two longest neighbours stand: long words are rare words."""
-    return max(range(len(gram) - 1), key=lambda i: (len(gram[i]) + len(gram[i + 1]), -i))
+    return rarity.index(max(rarity))
 
 
 def _files(path: Path) -> list[Path]:
