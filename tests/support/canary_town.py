@@ -221,7 +221,7 @@ class CanaryTown:
             wisp=True,
             labels=("gt:merge-request",),
             description=f"{fields}\n{birds.text('merge request')}",
-            metadata=json.dumps({"note": birds.line("merge request")}),
+            metadata=json.dumps({"note": birds.line("merge request: unread metadata")}),
         )
         beads.close(request, f"rejected: {birds.line('merge request close reason')}", "harbor/refinery")
 
@@ -332,9 +332,9 @@ class CanaryTown:
                 session.bash(birds.line("opencode: command"), chunk)
             session.say(birds.text("opencode: assistant text"))
             if number % 2:
-                session.write_database(data)
-            else:
                 session.write(data)
+            else:
+                session.write_database(data)
             second = SecondBuilder(f"ses_{uuid.uuid4().hex[:26]}", cwd=cwd, start=start - timedelta(minutes=5))
             second.user(birds.text("opencode 2: user text"))
             second.bash(birds.line("opencode 2: command"), "\n".join(birds.chunks("opencode 2: output", WRITTEN)))
