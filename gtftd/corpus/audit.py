@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from gtftd.corpus.store import EntryRow, EntryStore, told
-from gtftd.corpus.texts import references
+from gtftd.corpus.texts import by_reference, references
 from gtftd.errors import Missing
 from gtftd.schemas.control import AuditProgress
 from gtftd.schemas.corpus import Entry, EntryTainted
@@ -94,7 +94,9 @@ class Audit:
         if not found:
             await self._database.write(_seen(row, scrubber.version))
             return None
-        refs = references(await asyncio.to_thread(self._store.read, row.sha256))
+        before = await asyncio.to_thread(self._store.read, row.sha256)
+        after, _ = await asyncio.to_thread(by_reference, again.entry)
+        refs = references(before) - references(after)  # what stays the same held nothing
         snapshots = await self._taint_all(row, refs, "audit", sorted(found))
         crash_point("audit.tainted")
         await self._store.put(again, instead_of=row.sha256)

@@ -53,6 +53,10 @@ class Node:
 
 
 _NAMES = ", ".join(field.name for field in fields(Row))
+_CLEAN = (
+    "sha256 NOT IN (SELECT sha256 FROM taints) AND entry_id NOT IN "
+    "(SELECT entry_id FROM entry_texts WHERE text_sha256 IN (SELECT sha256 FROM taints))"
+)
 WORK = ("session", "curated")
 """Kinds of entries that agents can learn from; the rest are documents."""
 
@@ -71,18 +75,21 @@ def may_hold(selection: Selection, row: Row) -> bool:
 
 
 def select(connection: sqlite3.Connection, selection: Selection) -> list[Row]:
-    """By entry id. No entry of a rig that is not in `selection.rigs` is ever among them."""
+    """By entry id. No entry of a rig that is not in `selection.rigs` is ever among them, and no content that an
+    audit is about to replace.
+    """
     marks = ", ".join("?" * len(selection.rigs))
     where, values = f"(rig IN ({marks}) OR (rig IS NULL AND ?))", [*selection.rigs, selection.town_level]
     if selection.role is not None:
         where, values = f"{where} AND role = ?", [*values, selection.role]
+    where = f"{where} AND {_CLEAN}"
     rows = connection.execute(f"SELECT {_NAMES} FROM entries WHERE {where} ORDER BY entry_id", values)
     return [Row(*row) for row in rows]
 
 
 def read_row(connection: sqlite3.Connection, entry_id: str) -> Row | None:
     """The row as it is now."""
-    row = connection.execute(f"SELECT {_NAMES} FROM entries WHERE entry_id = ?", (entry_id,)).fetchone()
+    row = connection.execute(f"SELECT {_NAMES} FROM entries WHERE entry_id = ? AND {_CLEAN}", (entry_id,)).fetchone()
     return None if row is None else Row(*row)
 
 
