@@ -30,7 +30,9 @@ _TAIL = re.compile(
 )
 _BARE = re.compile(r"[^\s\"'`<>\0]{1,2000}")
 _CUT = re.compile(r"[,;&|)}\]]")
-_ENV_HEAD = re.compile(r"(?:^|[\n;&|])[ \t]*(?:(?:export|set|ENV|ARG|env|declare -x|-e|--env|-D|\$env:|- |\+ ?|\d+[:|→\t] ?)[ \t]*)*\Z")
+_ENV_HEAD = re.compile(
+    r"(?:^|[\n;&|])[ \t]*(?:(?:export|set|ENV|ARG|env|declare -x|-e|--env|-D|\$env:|- |\+ ?|\d+[:|→\t] ?)[ \t]*)*\Z"
+)
 _RETYPED = re.compile(r"[ \t]{0,4}=[ \t]{0,4}")
 _KEY_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 _LONGEST_READ = 200
@@ -40,10 +42,12 @@ _DULL = frozenset(
         "none", "null", "nil", "true", "false", "undefined", "string", "str", "int", "bool", "boolean", "number",
         "bytes", "any", "optional", "object", "required", "password", "passwd", "secret", "token", "empty", "unset",
         "redacted", "hidden", "env", "oidc", "vault", "changeme", "example", "yes", "no", "const", "let", "var", "self",
-        "func", "list", "await", "new", "return", "async", "lambda", "if", "else", "not", "this", "req", "res", "function", "dict", "map", "array", "date", "the", "and", "is", "not", "in", "for", "or", "with",
+        "func", "list", "await", "new", "return", "async", "lambda", "if", "else", "not", "this", "req", "res", "function", "dict", "map", "array", "date", "the", "and", "is", "in", "for", "or", "with",
     }
 )  # fmt: skip
-_NOT_A_VALUE = re.compile(r"\$|<|\\[dwsSDW]|\[|\(|\?|\{\{|\{[a-z_]|%\(|%[sdv]|\*{3}|-|=|:|/\*|\.\.\.|…|your[_-]|xxx", re.IGNORECASE)
+_NOT_A_VALUE = re.compile(
+    r"\$|<|\\[dwsSDW]|\[|\(|\?|\{\{|\{[a-z_]|%\(|%[sdv]|\*{3}|-|=|:|/\*|\.\.\.|…|your[_-]|xxx", re.IGNORECASE
+)
 _CALL = re.compile(r"[A-Za-z_][\w.]*[(\[].*")
 _NAME_CHAIN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _IDENTIFIER = re.compile(r"[a-z]+(?:_[a-z]+)+|[a-z]+(?:[A-Z][a-z]+)+|[A-Z][a-z]+(?:[A-Z][a-z]+)*")
@@ -55,19 +59,22 @@ _HARMLESS = re.compile(
 
 _FLAG = re.compile(
     r"--?[A-Za-z-]{0,60}?(?P<name>[A-Za-z-]{0,24}(?:passw|pass|pwd|secret|token|key|credential|auth)[A-Za-z-]{0,16})[ \t]{1,4}"
-    r"(?:(?P<quote>[\"'])(?P<quoted>[^\"'\n\0]{1,500})(?P=quote)|(?P<bare>[^\s\"'`<>|;&\0-][^\s\"'`<>|;&\0]{0,1000}))", re.IGNORECASE
+    r"(?:(?P<quote>[\"'])(?P<quoted>[^\"'\n\0]{1,500})(?P=quote)|(?P<bare>[^\s\"'`<>|;&\0-][^\s\"'`<>|;&\0]{0,1000}))",
+    re.IGNORECASE,
 )
 _TOLD = re.compile(
     r"(?P<name>passwords?|passphrase|passcode|passwd|secret|token|api[ -]?key|access[ -]key|credentials?|creds|login|pwd|pw|pass)"
     r"(?P<about>(?:[ \t]+(?:for|of|to|on|in|at|the|a|my|our|your|their|his|her|this|that|root|admin|user|db|database|account|server|prod|staging|key|value|again|here|new|now|there"
     r"|`[^`\n]{1,40}`|[A-Za-z][\w.@-]{1,30})){0,6}?)"
     r"(?P<verb>[ \t]+(?:is|was|are|were|will be|should be|to|as|equals|reads|being)(?:[ \t]+(?:now|still|set to|currently|just|simply|literally|changed to))?[ \t]*:?|[ \t]*(?::|=|->|→|-)|)[ \t]+"
-    r"(?P<open>[\"'`“‘«*]{0,3})(?P<value>[^\s\"'`“”‘’»\0<>]{4,200})(?P<close>[\"'`”’»*]{0,3})", re.IGNORECASE
+    r"(?P<open>[\"'`“‘«*]{0,3})(?P<value>[^\s\"'`“”‘’»\0<>]{4,200})(?P<close>[\"'`”’»*]{0,3})",
+    re.IGNORECASE,
 )
 
 
 _TOLD_WORDS = re.compile(
-    r"pass(?:phrase|word)[^\n\"'`“:]{0,60}(?:is|was|:|=)[ \t]*[\"'`“](?P<value>[a-zA-Z]{3,12}(?:[ -][a-zA-Z]{3,12}){2,11})[\"'`”]", re.IGNORECASE
+    r"pass(?:phrase|word)[^\n\"'`“:]{0,60}(?:is|was|:|=)[ \t]*[\"'`“](?P<value>[a-zA-Z]{3,12}(?:[ -][a-zA-Z]{3,12}){2,11})[\"'`”]",
+    re.IGNORECASE,
 )
 
 
@@ -105,7 +112,11 @@ def flagged(text: str, start: int) -> Found | None:
     value = found[group]
     name = found["name"].lstrip("-")
     keyword = _KEYWORD.search(name.lower())
-    if keyword is None or value[:1] in "/~" or (value.isalpha() and value.islower() and group == "bare" and len(value) < 9):
+    if (
+        keyword is None
+        or value[:1] in "/~"
+        or (value.isalpha() and value.islower() and group == "bare" and len(value) < 9)
+    ):
         return None
     rest = name[keyword.end() :].lower()
     if not _is_secret(name, rest, value, quoted=False, env=False, keyword=keyword.group()):
@@ -124,7 +135,11 @@ def told(text: str, start: int) -> Found | None:
     if found is None:
         return None
     value = found["value"].rstrip(".,;:!?)]}*") if not found["open"] else found["value"].rstrip("*")
-    weak = not found["verb"].strip() or found["verb"].strip().lower() in {"to", "as", "-", "are"} or found["name"].lower() in {"login", "pass"}
+    weak = (
+        not found["verb"].strip()
+        or found["verb"].strip().lower() in {"to", "as", "-", "are"}
+        or found["name"].lower() in {"login", "pass"}
+    )
     if not _reads_told(value, is_quoted=bool(found["open"]), is_weak=weak):
         return None
     at = found.start("value")
@@ -140,8 +155,21 @@ def _reads_told(value: str, *, is_quoted: bool, is_weak: bool) -> bool:
     alpha = any(sign.isalpha() for sign in value)
     sign = any(sign in "!@#$%^&*?+~" for sign in value[:-1])
     if is_weak:
-        return len(value) >= 8 and digit and alpha and (sign or is_odd(value) or (value.lower() != value and len(value) >= 8))
-    if digit and alpha and not re.fullmatch(r"v?\d[\d.]*\w{0,3}|[A-Za-z]+[-_.]?\d{1,2}(?:\.\d+)*|\d+(?:st|nd|rd|th|ms|s|m|h|d|x|px|kb|mb|gb|k|bit|bits|chars)", value, re.IGNORECASE):
+        return (
+            len(value) >= 8
+            and digit
+            and alpha
+            and (sign or is_odd(value) or (value.lower() != value and len(value) >= 8))
+        )
+    if (
+        digit
+        and alpha
+        and not re.fullmatch(
+            r"v?\d[\d.]*\w{0,3}|[A-Za-z]+[-_.]?\d{1,2}(?:\.\d+)*|\d+(?:st|nd|rd|th|ms|s|m|h|d|x|px|kb|mb|gb|k|bit|bits|chars)",
+            value,
+            re.IGNORECASE,
+        )
+    ):
         return True
     return (alpha and sign) or (is_quoted and len(value) >= 6 and "-" in value and len(value) > 14)
 
@@ -165,7 +193,9 @@ def is_secret_value(name: str, value: str) -> bool:
 def _value(view: View, name_at: int, name: str, tail: re.Match[str]) -> tuple[int, int, bool] | None:
     """Where the value behind the separator stands, and whether in quotes."""
     text, at = view.text, tail.end()
-    prefix = 1 if text[at : at + 1] in ("b", "f", "r", "u", "@", "$", "L") and text[at + 1 : at + 2] in ('"', "'") else 0
+    prefix = (
+        1 if text[at : at + 1] in ("b", "f", "r", "u", "@", "$", "L") and text[at + 1 : at + 2] in ('"', "'") else 0
+    )
     if text[at + prefix : at + prefix + 1] in ('"', "'", "`"):
         return _quoted(view, at + prefix)
     if tail["comma"] or tail["call"]:
@@ -174,7 +204,9 @@ def _value(view: View, name_at: int, name: str, tail: re.Match[str]) -> tuple[in
     if bare is None:
         return None
     end = bare.end()
-    whole = text[end : end + 1] in ("\n", "", "\r") and _ENV_HEAD.search(text[max(0, name_at - 60) : name_at]) is not None
+    whole = (
+        text[end : end + 1] in ("\n", "", "\r") and _ENV_HEAD.search(text[max(0, name_at - 60) : name_at]) is not None
+    )
     value = bare.group()
     if not whole or tail["sep"].strip() not in ("=", ":") or re.match(r"[\w.]+\(", value):
         cut = _CUT.search(value)
@@ -204,7 +236,9 @@ def _quoted(view: View, at: int) -> tuple[int, int, bool] | None:
         end = text.find(quote, place, at + 2000)
         if end < 0:
             line = text.find("\n", at, at + 2000)
-            return (at + 1, line if line > 0 else min(len(text), at + 2000), True) if level == 0 and quote != "'" else None
+            return (
+                (at + 1, line if line > 0 else min(len(text), at + 2000), True) if level == 0 and quote != "'" else None
+            )
         if view.parent is None or view.level(end) <= level:
             break
         place = end + 1
@@ -248,12 +282,18 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
     odd = any(is_odd(atom) for atom in atoms) or is_odd(re.sub(r"[^A-Za-z0-9]", "", value))
     if keyword in _VAGUE or _ABOUT.search(rest) is not None:
         return odd and "/" not in value[:1]
-    return odd or (any(sign.isdigit() for sign in value) and any(sign.isalpha() for sign in value) and _SERIAL.fullmatch(value) is None)
+    return odd or (
+        any(sign.isdigit() for sign in value)
+        and any(sign.isalpha() for sign in value)
+        and _SERIAL.fullmatch(value) is None
+    )
 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DOTTED = re.compile(r"\(\)|->|\?\.|\w\(|\[\d|\)\.")
-_SERIAL = re.compile(r"[A-Za-z]+(?:[-_./:]?[A-Za-z]+)*[-_./:]?\d{1,4}(?:[-_.][A-Za-z]+)?|[a-z]+\d?(?:[-_.][a-z0-9]{1,12})+")
+_SERIAL = re.compile(
+    r"[A-Za-z]+(?:[-_./:]?[A-Za-z]+)*[-_./:]?\d{1,4}(?:[-_.][A-Za-z]+)?|[a-z]+\d?(?:[-_.][a-z0-9]{1,12})+"
+)
 
 
 def _kind(name: str) -> str:

@@ -109,7 +109,6 @@ class Finder:
             if stop - at >= 16:
                 look.suspects(at, stop)
 
-
     def _coded(self, look: Look, start: int, end: int, hidden: str, depth: int) -> None:
         """The whole run goes when the text that it stands for holds something."""
         inner = self._inside(hidden, depth - 1)
@@ -209,7 +208,9 @@ class Look:
         """The pieces of a run that look random."""
         text = self.view.text
         for at, stop in suspicious(text[start:end]) if end - start <= 4096 else ():
-            if self._crossing and is_harmless_here(text, start + at, min(start + stop, self.view.first_seam(start + at))):
+            if self._crossing and is_harmless_here(
+                text, start + at, min(start + stop, self.view.first_seam(start + at))
+            ):
                 continue
             if not is_harmless_here(text, start + at, start + stop):
                 self.add(Hit(start + at, start + stop, "SECRET", "random", SHAPE, False))
@@ -308,7 +309,11 @@ def _is_open(text: str, seam: int) -> bool:
 def _reads_random(piece: str) -> bool:
     core = piece.strip(".,;:=-_/")
     if len(core) >= 8:
-        return is_odd(core) or bool(suspicious(core)) or (any(s.isdigit() for s in core) and any(s.isalpha() for s in core))
+        return (
+            is_odd(core)
+            or bool(suspicious(core))
+            or (any(s.isdigit() for s in core) and any(s.isalpha() for s in core))
+        )
     return any(sign.isdigit() for sign in core) and any(sign.isalpha() for sign in core)
 
 

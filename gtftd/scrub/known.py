@@ -6,23 +6,21 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import unquote
 
 from gtftd.scrub.assignments import is_secret_name
+from gtftd.scrub.credentials import credentials_of, passwords_in, read, secrets_in
 from gtftd.scrub.shapes import is_odd
 
 MIN_CHARS = 8
-_MAX_FILE_BYTES = 1024 * 1024
 _ENV_LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*$")
-_USERINFO = re.compile(r"://[^\s:/@]{0,128}:(?P<password>[^\s/@]{1,512})@")
 _SECRET_NAME = re.compile(r".*(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)", re.IGNORECASE)
 
 
 def known_values_of(
     town_root: Path, rigs: Iterable[Path], *, environ: Mapping[str, str], home: Path | None = None
 ) -> dict[str, str]:
-    """Secret values by name, from env files of the town and its rigs, `mayor/daemon.json`, git's stored
-    credentials and `environ`. Short values are left out: replacing them everywhere would eat ordinary words.
+    """Secret values by name, from env files of the town and its rigs, `mayor/daemon.json`, the
+    credential files of the user's home and of the town's accounts, settings of agents, and `environ`. Short values are left out: replacing them everywhere would eat ordinary words.
     A file that cannot be read or understood gives none. Blocks: call it in a thread.
     """
     found: dict[str, str] = {}
@@ -42,11 +40,30 @@ def _pairs(town_root: Path, rigs: Iterable[Path], environ: Mapping[str, str], ho
             yield name, value
     for folder in (town_root, *(part for rig in rigs for part in (rig, rig / "mayor" / "rig"))):
         for path in _files(folder):
-            yield from _of_env_file(_read(path))
-    yield from _of_daemon(_read(town_root / "mayor" / "daemon.json"))
-    for line in _read(home / ".git-credentials").splitlines():
-        for password in _passwords(line):
-            yield "GIT_CREDENTIAL", password
+            yield from _of_env_file(read(path))
+    yield from _of_daemon(read(town_root / "mayor" / "daemon.json"))
+    yield from credentials_of(home, *_accounts(town_root))
+    for name in ("config.json", "agents.json"):
+        yield from (("AGENT_ENV", value) for value in secrets_in(_loaded(town_root / "settings" / name)))
+
+
+def _accounts(town_root: Path) -> list[Path]:
+    """The credentials of each Claude account that `mayor/accounts.json` names."""
+    loaded = _loaded(town_root / "mayor" / "accounts.json")
+    accounts = loaded.get("accounts") if isinstance(loaded, dict) else None
+    folders = [
+        entry.get("config_dir")
+        for entry in (accounts.values() if isinstance(accounts, dict) else ())
+        if isinstance(entry, dict)
+    ]
+    return [Path(folder).expanduser() / ".credentials.json" for folder in folders if isinstance(folder, str)]
+
+
+def _loaded(path: Path) -> object:
+    try:
+        return json.loads(read(path) or "null")
+    except (ValueError, RecursionError):
+        return None
 
 
 def _files(folder: Path) -> list[Path]:
@@ -75,23 +92,8 @@ def _of_daemon(text: str) -> Iterator[tuple[str, str]]:
 
 def _secret(name: str, value: str) -> Iterator[tuple[str, str]]:
     """The value when its name or its look says so, else the passwords inside of it."""
-    passwords = list(_passwords(value))
+    passwords = list(passwords_in(value))
     if passwords:
         yield from ((name, password) for password in passwords)
     elif _SECRET_NAME.fullmatch(name) or is_secret_name(name) or (len(value) >= 16 and is_odd(value)):
         yield name, value
-
-
-def _passwords(text: str) -> Iterator[str]:
-    for match in _USERINFO.finditer(text):
-        yield match["password"]
-        if (decoded := unquote(match["password"])) != match["password"]:
-            yield decoded
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_FILE_BYTES).decode(errors="replace")
-    except OSError:
-        return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 
 Found = tuple[int, int, str, bool]
 """Start, end, kind, and whether it is certain."""
@@ -20,13 +20,39 @@ _EXAMPLE = re.compile(
     r"(?:.*\.)?(?:example\.(?:com|org|net)|[^.]*\.?(?:invalid|example|test|localhost))", re.IGNORECASE
 )
 _IPV4 = re.compile(r"(?<![\w.+-])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w-]|\.\d)")
-_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*\d|::)[0-9A-Fa-f:]{4,39}(?:\d{1,3}\.\d{1,3}\.\d{1,3})?(?![\w:])")
-_VERSION_BEFORE = re.compile(r"(?:version|release|ver\.?|rev|build|\bv|[=~^><@]|section|§|#+|chapter|[Ff]igure|-)[\s\"':=]{0,3}\Z", re.IGNORECASE)
-_ADDRESS_BEFORE = re.compile(r"(?<![A-Za-z])(?:ip|host|addr(?:ess)?|server|from|to|ssh|ping|curl|at|on|peer|client|remote|connect\w*|dns|gateway|bind|listen|node|@|//)\W{0,4}\Z", re.IGNORECASE)
+_IPV6 = re.compile(
+    r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*\d|::)[0-9A-Fa-f:]{4,39}(?:\d{1,3}\.\d{1,3}\.\d{1,3})?(?![\w:])"
+)
+_VERSION_BEFORE = re.compile(
+    r"(?:version|release|ver\.?|rev|build|\bv|[=~^><@]|section|§|#+|chapter|[Ff]igure|-)[\s\"':=]{0,3}\Z", re.IGNORECASE
+)
+_ADDRESS_BEFORE = re.compile(
+    r"(?<![A-Za-z])(?:ip|host|addr(?:ess)?|server|from|to|ssh|ping|curl|at|on|peer|client|remote|connect\w*|dns|gateway|bind|listen|node|@|//)\W{0,4}\Z",
+    re.IGNORECASE,
+)
+_NOBODY_V4 = ("255.", "192.0.2.", "198.51.100.", "203.0.113.", "224.0.0.")
+_NOBODY_V6 = IPv6Network("2001:db8::/32")
+"""Addresses for documentation, masks, and what everybody listens to."""
 _HOME = re.compile(
     r"(?P<before>/home/|/Users/|[\\/]{1,2}Users[\\/]{1,2}|-home-|-Users-)(?P<user>[A-Za-z0-9_][A-Za-z0-9._]{0,63})"
 )
-_SHARED = frozenset({"Shared", "linuxbrew", "runner", "Public", "Default", "user", "username", "USER", "you", "me", "name", "user_name", "your"})
+_SHARED = frozenset(
+    {
+        "Shared",
+        "linuxbrew",
+        "runner",
+        "Public",
+        "Default",
+        "user",
+        "username",
+        "USER",
+        "you",
+        "me",
+        "name",
+        "user_name",
+        "your",
+    }
+)
 _PHONE = re.compile(
     r"(?P<world>(?<![\w+.])\+\d{1,3}[ .-]?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){1,5}(?![\w.-]?\d))"
     r"|(?P<us>(?<![\w.(+/-])(?:1[-. ])?\(?[2-9]\d{2}\)?[-. ]{1,2}[2-9]\d{2}[-. ]\d{4}(?![\w-]|\.\d))"
@@ -60,7 +86,7 @@ def ipv4(text: str, start: int, _end: int) -> Found | None:
         address = IPv4Address(said)
     except AddressValueError:
         return None
-    if address.is_loopback or address.is_unspecified or said.startswith("255."):
+    if address.is_loopback or address.is_unspecified or said.startswith(_NOBODY_V4):
         return None
     before, after = text[max(0, start - 16) : start], text[found.end() : found.end() + 2]
     told = _ADDRESS_BEFORE.search(before) is not None or (after[:1] in (":", "/") and after[1:].isdigit())
@@ -86,7 +112,9 @@ def ipv6(text: str, start: int, _end: int) -> Found | None:
         address = IPv6Address(said)
     except AddressValueError:
         return None
-    if address.is_loopback or address.is_unspecified or not any(sign.isdigit() for sign in said) or len(said) < 6:
+    if address.is_loopback or address.is_unspecified or address in _NOBODY_V6 or len(said) < 6:
+        return None
+    if not any(sign.isdigit() for sign in said):
         return None
     return start, start + len(said), "IPV6", True
 
@@ -112,7 +140,9 @@ def phone(text: str, start: int, _end: int) -> Found | None:
     said = found[group]
     digits = sum(sign.isdigit() for sign in said)
     parted = any(sign in " ().-/" for sign in said[1:])
-    if group == "world" and (digits < 9 or digits > 15 or (not parted and (digits < 10 or text[place - 1 : place] in ("\n", "")))):
+    if group == "world" and (
+        digits < 9 or digits > 15 or (not parted and (digits < 10 or text[place - 1 : place] in ("\n", "")))
+    ):
         return None
     if group == "zero" and not (9 <= digits <= 12 and _grouped(said)):
         return None

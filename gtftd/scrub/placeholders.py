@@ -44,7 +44,11 @@ def quote_for(text: str, start: int, end: int, *, is_shell: bool) -> str:
     quote = ""
     if _NUMBER.fullmatch(value) and _SPACED.search(before[-80:]):
         quote = '"'
-    elif is_shell or _COMMAND.match(before) or (before.endswith("=") and after in _WORD_ENDS and _TIGHT.search(before[-80:])):
+    elif (
+        is_shell
+        or _COMMAND.match(before)
+        or (before.endswith("=") and after in _WORD_ENDS and _TIGHT.search(before[-80:]))
+    ):
         quote = "'"
     return "" if quote and _in_quotes(before) else quote
 
@@ -62,6 +66,8 @@ def _in_quotes(before: str) -> bool:
             skip = True
         elif is_open:
             is_open = "" if sign == is_open else is_open
-        elif sign in "\"`" or (sign == "'" and not (place > 0 and before[place - 1].isalpha() and before[place - 1] not in "bfru")):
+        elif sign in '"`' or (
+            sign == "'" and not (place > 0 and before[place - 1].isalpha() and before[place - 1] not in "bfru")
+        ):
             is_open = sign
     return bool(is_open)

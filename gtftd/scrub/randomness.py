@@ -27,4 +27,8 @@ def surprise_bits(run: str) -> float:
 @cache
 def _table() -> dict[str, int]:
     signs, *rows = (Path(__file__).parent / "bigrams.txt").read_text().splitlines()
-    return {first + second: ord(row[at]) - _ZERO for first, row in zip(signs, rows, strict=True) for at, second in enumerate(signs)}
+    return {
+        first + second: ord(row[at]) - _ZERO
+        for first, row in zip(signs, rows, strict=True)
+        for at, second in enumerate(signs)
+    }

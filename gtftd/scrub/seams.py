@@ -41,7 +41,10 @@ class Seams:
     def of(raws: Sequence[RawMessage], finder: Finder, released: Callable[[list[Span]], list[Span]]) -> Seams:
         """Looks at messages in their order, and at those of each role in theirs."""
         found: dict[int, list[Span]] = {}
-        chains = [range(len(raws)), *([i for i, raw in enumerate(raws) if raw.role == role] for role in ("tool", "assistant"))]
+        chains = [
+            range(len(raws)),
+            *([i for i, raw in enumerate(raws) if raw.role == role] for role in ("tool", "assistant")),
+        ]
         seen: set[tuple[int, ...]] = set()
         for chain in chains:
             kept = tuple(index for index in chain if raws[index].content)
@@ -88,7 +91,11 @@ def _joined(raws: Sequence[RawMessage], chain: Iterable[int]) -> tuple[View, lis
             start = at - (len(parts[-1]) - tail.start() if tail is not None else 0)
             lead = len(content[:64]) - len(content[:64].lstrip())
             seams.append((start, at + lead))
-        cuts = [(0, content)] if len(content) <= 2 * _REACH else [(0, content[:_REACH]), (len(content) - _REACH, content[-_REACH:])]
+        cuts = (
+            [(0, content)]
+            if len(content) <= 2 * _REACH
+            else [(0, content[:_REACH]), (len(content) - _REACH, content[-_REACH:])]
+        )
         for place, (offset, part) in enumerate(cuts):
             if place:
                 parts.append(_GAP)

@@ -39,7 +39,10 @@ _SUM_NEAR = re.compile(
     r"(?i)(?<![a-z])(?:sha-?\d+|shasum|md5|md5sum|checksums?|integrity|digests?|hash(?:es)?|commits?|merkle\w*|git|revisions?|HEAD|blobs?)(?![a-z])"
     r"(?!.{0,200}(?:token|secret|password|key|credential))"
 )
-_NAMED_SECRET = re.compile(r"(?:key|token|secret|passw\w*|pwd|credential|auth|bearer|pass|seed|salt|pepper|hmac)\W{0,6}(?:\w{1,8}\W{1,3})?\Z", re.IGNORECASE)
+_NAMED_SECRET = re.compile(
+    r"(?:key|token|secret|passw\w*|pwd|credential|auth|bearer|pass|seed|salt|pepper|hmac)\W{0,6}(?:\w{1,8}\W{1,3})?\Z",
+    re.IGNORECASE,
+)
 _LINE_HEAD = re.compile(r"(?:^|[\n\r])[+^>* |/\\•·-]{0,8}\Z")
 _LISTED = re.compile(r"(?: {2}| \*)[\w./-]+")
 _DATA = re.compile(
@@ -127,7 +130,11 @@ def is_harmless_here(text: str, start: int, end: int) -> bool:
         return True
     if _HEX.fullmatch(bare):
         return _is_sum(text, start, end, before)
-    if _NAMED_SUM.search(before) and len(bare) in (22, 27, 32, 38, 43, 44, 52, 64, 86, 87, 88) and not _NAMED_SECRET.search(before):
+    if (
+        _NAMED_SUM.search(before)
+        and len(bare) in (22, 27, 32, 38, 43, 44, 52, 64, 86, 87, 88)
+        and not _NAMED_SECRET.search(before)
+    ):
         return re.search(r"(?i)(?:sha|hash|integrity|sum|digest|h1|fingerprint|etag|cid)", before) is not None
     return _is_block(text, start, end)
 

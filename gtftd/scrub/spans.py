@@ -64,7 +64,12 @@ def merged(spans: list[Span], text: str) -> list[Span]:
 
 def _union(first: Span, second: Span, text: str) -> Span:
     start, end = first.start, max(first.end, second.end)
-    better = second if second.rank < first.rank or (second.rank == first.rank and second.end - second.start > first.end - first.start) else first
+    better = (
+        second
+        if second.rank < first.rank
+        or (second.rank == first.rank and second.end - second.start > first.end - first.start)
+        else first
+    )
     whole = next((span for span in (better, first, second) if (span.start, span.end) == (start, end)), None)
     value = whole.value if whole is not None else text[start:end] or better.value
     return Span(start, end, better.kind, better.rule, first.certain or second.certain, value, better.rank)

@@ -23,9 +23,7 @@ _BACKSLASH = re.compile(
     r"|(?P<octal>[01][0-7]{2})|(?P<broken>\r?\n[ \t]*)|(?P<sign>[^\n]?))"
 )
 _PERCENT = re.compile(r"%(?:25)*(?P<percent>[0-9A-Fa-f]{2})")
-_ENTITY = re.compile(
-    r"&(?:amp;)*(?P<entity>\#\d{2,6};|\#[xX][0-9a-fA-F]{2,5};|quot;|apos;|amp;|lt;|gt;|nbsp;)"
-)
+_ENTITY = re.compile(r"&(?:amp;)*(?P<entity>\#\d{2,6};|\#[xX][0-9a-fA-F]{2,5};|quot;|apos;|amp;|lt;|gt;|nbsp;)")
 _PLAIN = bytes(range(32, 127)) + b"\n\t\r"
 _HIDDEN_WIDE = re.compile(f"[{_INVISIBLE}\x9b]")
 _PERCENTS = {f"{code:02x}": chr(code) for code in (9, 10, *range(32, 127))}
@@ -33,9 +31,7 @@ _SIGNS = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": " ", "0": "", "e": "", 
 
 _TOKEN = r"A-Za-z0-9+/_=.~@:%!#$^&*?-"
 _FRAME = "│┃║▏▕|"
-_WRAP = re.compile(
-    rf"\n(?<=[{_TOKEN}]\n)(?:[ \t]{{1,80}}|(?=[^ \t]))(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{_TOKEN}])"
-)
+_WRAP = re.compile(rf"\n(?<=[{_TOKEN}]\n)(?:[ \t]{{1,80}}|(?=[^ \t]))(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{_TOKEN}])")
 _FRAMED = re.compile(
     rf"[ \t]{{0,8}}[{_FRAME}\r][ \t]{{0,3}}\r?\n[ \t]{{0,80}}(?:[{_FRAME}][ \t]{{0,8}})?(?=[{_TOKEN}])"
     rf"|\n(?<=[{_TOKEN}]\n)[ \t]{{0,80}}(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{_TOKEN}])"

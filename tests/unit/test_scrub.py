@@ -113,8 +113,8 @@ def test_no_planted_secret_leaves(frame: str, seed: int) -> None:
         ("ghp_abcdefgh\x1b[0mijklmnopqrstuvwxyz0123456789", "ijklmnop"),
         ("ghp_abcdefgh\u200bijklmnopqrstuvwxyz0123456789", "ijklmnop"),
         ("mail ada.lovelace@engines.co.uk today", "ada.lovelace"),
-        ("ssh 203.0.113.77", "203.0.113.77"),
-        ("peer 2001:db8:85a3::8a2e:370:7334 up", "2001:db8:85a3"),
+        ("ssh 45.33.32.156", "45.33.32.156"),
+        ("peer 2a02:8070:85a3::8a2e:370:7334 up", "2a02:8070:85a3"),
         ("/home/ada/gt/CLAUDE.md", "ada"),
         ("/Users/ada/gt", "ada"),
         ("~/.claude/projects/-home-ada-gt/x.jsonl", "ada"),
@@ -326,3 +326,32 @@ def test_known_values_come_from_where_towns_keep_them(tmp_path: Path) -> None:
         "pass-in-dsn",
     }
     assert expected == set(found.values())
+
+
+def test_known_values_come_from_credential_files(tmp_path: Path) -> None:
+    """netrc, npm, pip, docker, aws, gh, each Claude account, and the environment of agents in the settings."""
+    made = {name: f"{name}-Zk3mQ8vR2xT7" for name in ("netrc", "npm", "pip", "docker", "aws", "gh", "claude", "agent")}
+    home, account = tmp_path / "home", tmp_path / "account"
+    for folder in (
+        home / ".docker",
+        home / ".aws",
+        home / ".config" / "gh",
+        account,
+        tmp_path / "mayor",
+        tmp_path / "settings",
+    ):
+        folder.mkdir(parents=True)
+    (home / ".netrc").write_text(f"machine h.dev login bob password {made['netrc']}\n")
+    (home / ".npmrc").write_text(f"//registry.h.dev/:_authToken={made['npm']}\n")
+    (home / ".pypirc").write_text(f"[pypi]\nusername = __token__\npassword = {made['pip']}\n")
+    auth = base64.b64encode(f"bob:{made['docker']}".encode()).decode()
+    (home / ".docker" / "config.json").write_text(json.dumps({"auths": {"h.dev": {"auth": auth}}}))
+    (home / ".aws" / "credentials").write_text(f"[default]\naws_secret_access_key = {made['aws']}\n")
+    (home / ".config" / "gh" / "hosts.yml").write_text(f"github.com:\n    oauth_token: {made['gh']}\n")
+    (account / ".credentials.json").write_text(json.dumps({"claudeAiOauth": {"accessToken": made["claude"]}}))
+    (tmp_path / "mayor" / "accounts.json").write_text(json.dumps({"accounts": {"a": {"config_dir": str(account)}}}))
+    (tmp_path / "settings" / "config.json").write_text(
+        json.dumps({"agents": {"x": {"env": {"X_TOKEN": made["agent"]}}}})
+    )
+    found = known_values_of(tmp_path, [], environ={}, home=home)
+    assert set(made.values()) <= set(found.values())

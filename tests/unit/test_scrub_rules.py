@@ -22,12 +22,27 @@ GIVEN = {
     "card": ["4539 1488 0343 6467", "4539148803436467", "5425233430109903"],
     "iban": ["DE89 3704 0044 0532 0130 00", "GB29NWBK60161331926819", "FR1420041010050500013M02606"],
     "url.password": ["https://bob:s3cr3tPw@host.dev", "redis://:q9Xk2mZ@cache:6379/0", "amqp://u:p%40ss1x@mq/x"],
-    "url.token": ["https://a1b2c3d4e5f6a7b8c9@host.dev", "git://Zk3mQ8vR2xT7pL9wB4nD@host.dev", "https://tok-9f8e7d6c5b4a39@host"],
+    "url.token": [
+        "https://a1b2c3d4e5f6a7b8c9@host.dev",
+        "git://Zk3mQ8vR2xT7pL9wB4nD@host.dev",
+        "https://tok-9f8e7d6c5b4a39@host",
+    ],
     "smb.user": ["smb -U bob%s3cr3tPw", "smb -Uann%Zk3mQ8vR", "smb -U corp/bob%hunter22"],
-    "der.body": ["MIIEvQIBADAN" + "aB3xQ9kZ7mR2" * 6, "MIIEpAIBAAKC" .replace("AAKC", "AB1I") + "aB3xQ9kZ7mR2" * 6, "MHcCAQEE" + "aB3xQ9kZ7mR2" * 6],
-    "shadow": ["$6$rounds$" + "aB3xQ9kZ7mR2" * 4, "$2b$12$" + "aB3xQ9kZ7mR2" * 4, "$argon2id$v=19$" + "aB3xQ9kZ7mR2" * 4],
-    "ansible.vault": ["$ANSIBLE_VAULT;1.1;AES256\n" + "3961653162" * 8, "$ANSIBLE_VAULT;1.2;AES256;dev\n" + "6238336430" * 8,
-                      "$ANSIBLE_VAULT;1.1;AES256\n" + "\n".join(["3961653162" * 8] * 3)],
+    "der.body": [
+        "MIIEvQIBADAN" + "aB3xQ9kZ7mR2" * 6,
+        "MIIEpAIBAAKC".replace("AAKC", "AB1I") + "aB3xQ9kZ7mR2" * 6,
+        "MHcCAQEE" + "aB3xQ9kZ7mR2" * 6,
+    ],
+    "shadow": [
+        "$6$rounds$" + "aB3xQ9kZ7mR2" * 4,
+        "$2b$12$" + "aB3xQ9kZ7mR2" * 4,
+        "$argon2id$v=19$" + "aB3xQ9kZ7mR2" * 4,
+    ],
+    "ansible.vault": [
+        "$ANSIBLE_VAULT;1.1;AES256\n" + "3961653162" * 8,
+        "$ANSIBLE_VAULT;1.2;AES256;dev\n" + "6238336430" * 8,
+        "$ANSIBLE_VAULT;1.1;AES256\n" + "\n".join(["3961653162" * 8] * 3),
+    ],
     "htpasswd": ["{SSHA}" + "aB3xQ9kZ7mR2" * 3, "{SHA}" + "Zk3mQ8vR2xT7pL9wB4nD" * 2, "{SSHA256}" + "aB3xQ9kZ7mR2" * 4],
     "basic": ["Basic Ym9iOnMzY3IzdDEyMw==", "Basic YWRhOmxvdmVsYWNlMTg0Mw==", "Basic cm9vdDpodW50ZXIy"],
 }

@@ -59,7 +59,13 @@ def test_python_still_parses(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{"password": 12345678}, {"a": [{"api_key": ODD}], "n": 1}, {"cmd": f"export T={TOKEN} && ls"}, {"s": json.dumps({"token": TOKEN, "password": 87654321})}]
+    "value",
+    [
+        {"password": 12345678},
+        {"a": [{"api_key": ODD}], "n": 1},
+        {"cmd": f"export T={TOKEN} && ls"},
+        {"s": json.dumps({"token": TOKEN, "password": 87654321})},
+    ],
 )
 def test_json_still_parses(value: object) -> None:
     """Also JSON inside of JSON, and with two spaces."""
