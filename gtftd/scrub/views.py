@@ -210,10 +210,11 @@ def _telling(text: str, seams: list[tuple[int, int]]) -> list[tuple[int, int]]:
     for start, end in seams:
         if start < done or end <= start:
             continue
-        head = text[max(0, start - 40) : start]
+        head = text[start - 40 : start] if start > 40 else text[:start]
         tail = _FIRST.match(text, end)
         whole = head[len(head.rstrip(_TOKEN_SIGNS)) :] + (tail.group() if tail else "")
-        if len(whole) >= _LEAST_WHOLE and _TELLING.search(whole):
+        plain = whole.isalpha() and (whole.islower() or whole[1:].islower())
+        if len(whole) >= _LEAST_WHOLE and not plain and _TELLING.search(whole):
             kept.append((start, end))
             done = end
     return kept
