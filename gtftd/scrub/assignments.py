@@ -22,12 +22,13 @@ _STRONG = re.compile(
 _ABOUT = re.compile(
     r"file|path|name|type|count|limit|max|min|len|size|budget|usage|expir|ttl|env|url|uri|field|policy|hint|reset|prompt"
     r"|manager|store|provider|version|rotat|scope|_ids?$|-ids?$|izer|s$|label|placeholder|text|regex|pattern|format|error"
-    r"|message|title|help|desc|valid|length|strength|column|header|param|input|date|_at$|kind|class|style|public|ref$|arn"
+    r"|message|title|help|desc|mgr|lifetime|history|chang|requir|\.(?:json|ya?ml|toml|txt|pem|md|py|js|lock|pub)\b|valid|length|strength|column|header|param|input|date|_at$|kind|class|style|public|ref$|arn"
 )
 _TAIL = re.compile(
     r"(?P<rest>[A-Za-z0-9_.-]{0,40})(?P<close>[\"'`]?)\]?(?P<bold>\*{0,2}_{0,2}`?)"
     r"(?P<sep>[ \t]{0,8}(?:=>|:=|={1,3}|:(?!:)|(?<=[ \t`*])\|(?=[ \t]))\s{0,8}|(?P<comma>, ?)(?=[\"'])|(?P<xml>>)|(?P<call>\()(?=[\"'`]))(?P<more>\*{0,2}[ \t]{0,4})"
 )
+_ATTRIBUTE = re.compile(r"<[\w:.-]{1,40}\s[^<>\n]{0,60}=[\"']\Z")
 _BARE = re.compile(r"[^\s\"'`<>\0]{1,2000}")
 _CUT = re.compile(r"[,;&|)}\]]")
 _ENV_HEAD = re.compile(
@@ -88,19 +89,50 @@ def named(view: View, keyword_at: int) -> Found | None:
     head = text[max(0, keyword_at - 40) : keyword_at]
     start = keyword_at - (len(head) - len(head.rstrip(_KEY_CHARS)))
     tail = _TAIL.match(text, keyword_at + len(keyword.group()))
-    if tail is None or (tail["xml"] and text[max(0, start - 1)] != "<") or (tail["comma"] and not tail["close"]):
+    if tail is None or (tail["xml"] and not _in_tag(text, start)) or (tail["comma"] and not tail["close"]):
         return None
     name = text[start : tail.end("rest")]
+    word, rest = _keyword_of(name)
     if tail["call"] and (name.isupper() or not re.search(r"(?i)set|with|add|use|login|auth|connect|password\Z", name)):
         return None
     place = _value(view, start, name, tail)
     if place is None:
         return None
     at, end, quoted = place
+    value = text[at:end]
+    if (tail["comma"] or "|" in (tail["sep"] or "")) and _is_wordy(value):
+        return None
+    if not quoted and value.isalpha() and (value.islower() or value.istitle()) and not _stands_alone(text, start, end):
+        return None
     env = name.isupper() and tail["sep"] == "="
-    if not _is_secret(name, tail["rest"].lower(), text[at:end], quoted=quoted, env=env, keyword=keyword.group()):
+    if not _is_secret(name, rest, value, quoted=quoted, env=env, keyword=word):
         return None
     return at, end, _kind(name), _STRONG.search(name.lower()) is not None
+
+
+def _keyword_of(name: str) -> tuple[str, str]:
+    """What in a name says most that its value is secret, and what stands behind that."""
+    lowered = name.lower()
+    strong = list(_STRONG.finditer(lowered))
+    found = strong[-1] if strong else _KEYWORD.search(lowered)
+    return (found.group(), lowered[found.end() :]) if found is not None else ("", lowered)
+
+
+def _in_tag(text: str, start: int) -> bool:
+    """Whether a name is that of an element, or stands in an attribute of one: `<property name="password">`."""
+    return text[max(0, start - 1) : start] == "<" or _ATTRIBUTE.search(text, max(0, start - 100), start) is not None
+
+
+def _is_wordy(value: str) -> bool:
+    """A word, or names joined: what stands next to a password in a list or a table."""
+    return _IDENTIFIER.fullmatch(value) is not None or not any(sign.isdigit() or sign in "!@#$%^&*+" for sign in value)
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether nothing else stands on the lines of a name and its value: a word in a sentence is no secret."""
+    line = text.rfind("\n", max(0, start - 100), start) + 1
+    stop = text[end : end + 1]
+    return not text[line:start].strip(" \t-+>|│┃\"'") and stop in ("", "\n", "\r", '"', "'")
 
 
 def flagged(text: str, start: int) -> Found | None:
@@ -111,15 +143,14 @@ def flagged(text: str, start: int) -> Found | None:
     group = "quoted" if found["quote"] else "bare"
     value = found[group]
     name = found["name"].lstrip("-")
-    keyword = _KEYWORD.search(name.lower())
+    word, rest = _keyword_of(name)
     if (
-        keyword is None
+        not word
         or value[:1] in "/~"
         or (value.isalpha() and value.islower() and group == "bare" and len(value) < 9)
     ):
         return None
-    rest = name[keyword.end() :].lower()
-    if not _is_secret(name, rest, value, quoted=False, env=False, keyword=keyword.group()):
+    if not _is_secret(name, rest, value, quoted=False, env=False, keyword=word):
         return None
     return *found.span(group), _kind(name), True
 
@@ -176,18 +207,14 @@ def _reads_told(value: str, *, is_quoted: bool, is_weak: bool) -> bool:
 
 def is_secret_name(name: str) -> bool:
     """Whether a name alone (an environment variable, a key of an object) says that its value is secret."""
-    lowered = name.lower()
-    found = _KEYWORD.search(lowered)
-    return found is not None and found.group() not in _VAGUE and _ABOUT.search(lowered, found.end()) is None
+    word, rest = _keyword_of(name)
+    return bool(word) and word not in _VAGUE and _ABOUT.search(rest) is None
 
 
 def is_secret_value(name: str, value: str) -> bool:
     """Whether the value of a key with this name must go; both already decoded."""
-    lowered = name.lower()
-    found = _KEYWORD.search(lowered)
-    return found is not None and _is_secret(
-        name, lowered[found.end() :], value, quoted=True, env=name.isupper(), keyword=found.group()
-    )
+    word, rest = _keyword_of(name)
+    return bool(word) and _is_secret(name, rest, value, quoted=True, env=name.isupper(), keyword=word)
 
 
 def _value(view: View, name_at: int, name: str, tail: re.Match[str]) -> tuple[int, int, bool] | None:
@@ -259,7 +286,11 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
     if not quoted and len(value) > _LONGEST_READ:
         return True
     lowered = name.lower()
+    if lowered in {"pwd", "oldpwd"} and value[:1] in "/~":
+        return False
     strong = _STRONG.search(lowered) is not None and _ABOUT.search(rest) is None
+    if strong and _JOINED_WORDS.fullmatch(value) and ("phrase" in lowered or (quoted and value.count("-") > 2)):
+        return not any(word in value for word in _OF_CODE)
     if value.count(" ") >= 4:  # a sentence, unless it may be a passphrase
         return strong and "phrase" in lowered
     if strong or (env and keyword not in _VAGUE and _ABOUT.search(rest) is None):
@@ -289,6 +320,9 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
     )
 
 
+_JOINED_WORDS = re.compile(r"[A-Za-z]{3,12}(?:([-._])[A-Za-z]{3,12})(?:\1[A-Za-z]{3,12}){1,10}")
+"""`correct-horse-battery`: a passphrase, where the name says so."""
+_OF_CODE = ("self.", "config", "phrase", "password", "secret", "args.", "process.", "settings", "getenv", "environ")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DOTTED = re.compile(r"\(\)|->|\?\.|\w\(|\[\d|\)\.")
 _SERIAL = re.compile(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_BEGIN = re.compile(r"-----BEGIN[ +][A-Z0-9 +]{0,40}PRIVATE[ +]KEY(?:[ +]BLOCK)?-----")
+_END = re.compile(r"-----END[ +][A-Z0-9 +]{0,40}PRIVATE[ +]KEY(?:[ +]BLOCK)?-----")
+_ROW = re.compile(r"[A-Za-z0-9+/]{40,76}={0,2}(?![A-Za-z0-9+/=])")
 _BODY = re.compile(r"(?:(?!-----)[A-Za-z0-9+/=\s\\,:._\"'|│>+$-])*+")
 _MOST = 64 * 1024
+_BROKEN_CHARS = 12_000
 
 
 def key_end(text: str, start: int) -> int | None:
@@ -21,4 +23,16 @@ def key_end(text: str, start: int) -> int | None:
         end = _END.match(text, text.rfind("-----END", max(begin.end(), place - 8), place + 8)) if place >= 0 else None
         if end is not None:
             return end.end()
+    if (broken := _broken_end(text, begin.end(), stop)) is not None:
+        return broken
     return begin.end() + len(text[begin.end() : stop].rstrip("\n \t-"))
+
+
+def _broken_end(text: str, begin: int, stop: int) -> int | None:
+    """The end of a block with something else in it, as when a prompt or a log's line was written between its rows."""
+    end = _END.search(text, stop, begin + _BROKEN_CHARS)
+    if end is None or text.find("-----BEGIN", stop, end.start()) >= 0:
+        return None
+    inner = text[begin : end.start()]
+    rows = sum(len(row.group()) for row in _ROW.finditer(inner))
+    return end.end() if rows * 3 > len(inner) else None

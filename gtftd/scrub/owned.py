@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from gtftd.scrub.encodings import encodings
-from gtftd.scrub.probes import Scanner
+from gtftd.scrub.probes import Mark, Scanner
 from gtftd.scrub.spans import KNOWN, PERSON, Hit
 from gtftd.scrub.views import View
 
@@ -15,6 +15,9 @@ _COMMON = frozenset({
     "root", "user", "admin", "test", "local", "localhost", "ubuntu", "debian", "build", "runner", "main", "home", "node", "docker",
     "worker", "server", "master", "agent", "daemon", "mayor", "git", "host",
 })  # fmt: skip
+_MARGIN = b" \t\r\n|?"
+"""What stands where a terminal folds a line; frames and arrows are question marks in a probe."""
+_LEAST_FOLDED = 6
 _SMALL = 3
 """A name of three letters or fewer hides nobody."""
 
@@ -39,25 +42,58 @@ class Owned:
 
     def hits(self, view: View) -> list[Hit]:
         """Where they stand in this view; people and machines only as whole words."""
-        if self._scanner is None:
-            return []
+        return self.hits_each([view])[0]
+
+    def hits_each(self, views: Sequence[View]) -> list[list[Hit]]:
+        """The same for several views, read in one pass."""
+        if self._scanner is None or not views:
+            return [[] for _ in views]
+        marks = self._scanner.scan_each([view.probe for view in views])
+        return [self._confirmed(view, found) if found else [] for view, found in zip(views, marks, strict=True)]
+
+    def _confirmed(self, view: View, marks: Iterable[Mark]) -> list[Hit]:
         found: list[Hit] = []
-        for start, form, _end in self._scanner.scan(view.probe):
+        for start, form, _end in marks:
             said = str(form)
             end = start + len(said)
-            if view.text[start:end] != said:
-                continue
-            if said in self._forms:
-                kind, value = self._forms[said]
-                found.append(Hit(start, end, kind, "known", KNOWN, True, value))
-            elif self._people[said] == "HOME" or _is_word(view.text, start, end):
-                found.append(Hit(start, end, self._people[said], "owned", PERSON, True))
-        return found
+            if view.text[start:end] == said:
+                found += self._hit(view, start, end, said)
+        return [*found, *self._folded(view)]
+
+    def _hit(self, view: View, start: int, end: int, said: str) -> Iterator[Hit]:
+        if said in self._forms:
+            kind, value = self._forms[said]
+            yield Hit(start, end, kind, "known", KNOWN, True, value)
+        elif self._people[said] == "HOME" or _is_word(view.text, start, end):
+            yield Hit(start, end, self._people[said], "owned", PERSON, True, said)
+
+    def _folded(self, view: View) -> Iterator[Hit]:
+        """Where they stand with line ends, margins or blanks in between, as a terminal folds them."""
+        if self._squeezed is None:
+            return
+        probe = view.probe
+        places: list[int] = []
+        for at, form, _end in self._squeezed.scan(probe.translate(None, _MARGIN)):
+            places = places or [place for place, sign in enumerate(probe) if sign not in _MARGIN]
+            said = str(form)
+            start, end = places[at], places[at + len(_bare(said)) - 1] + 1
+            gaps = probe[start:end]
+            if gaps.count(b"\n") and len(gaps) < len(said) + 400 * gaps.count(b"\n"):
+                yield from self._hit(view, start, end, said)
 
     @cached_property
     def _scanner(self) -> Scanner | None:
         literals = [*self._forms, *self._people]
         return Scanner([(form, _quoted(form)) for form in literals]) if literals else None
+
+    @cached_property
+    def _squeezed(self) -> Scanner | None:
+        literals = [form for form in (*self._forms, *self._people) if len(_bare(form)) >= _LEAST_FOLDED]
+        return Scanner([(form, _quoted(_bare(form).decode())) for form in literals]) if literals else None
+
+
+def _bare(form: str) -> bytes:
+    return form.encode("ascii", "replace").translate(None, _MARGIN)
 
 
 def _is_word(text: str, start: int, end: int) -> bool:

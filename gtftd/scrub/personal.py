@@ -24,10 +24,10 @@ _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*\d|::)[0-9A-Fa-f:]{4,39}(?:\d{1,3}\.\d{1,3}\.\d{1,3})?(?![\w:])"
 )
 _VERSION_BEFORE = re.compile(
-    r"(?:version|release|ver\.?|rev|build|\bv|[=~^><@]|section|§|#+|chapter|[Ff]igure|-)[\s\"':=]{0,3}\Z", re.IGNORECASE
+    r"(?:version|release|ver\.?|rev|build|\bv|[=~><!]=|[~^]|section|§|#+|chapter|[Ff]igure|-)[\s\"':=]{0,3}\Z", re.IGNORECASE
 )
 _ADDRESS_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:ip|host|addr(?:ess)?|server|from|to|ssh|ping|curl|at|on|peer|client|remote|connect\w*|dns|gateway|bind|listen|node|@|//)\W{0,4}\Z",
+    r"(?<![A-Za-z])(?:ip|host|addr(?:ess)?|server|from|to|ssh|ping|curl|at|on|peer|client|remote|connect\w*|dns|gateway|bind|listen|node|//)\W{0,4}\Z|@\Z|(?<![=<>!~])=\Z",
     re.IGNORECASE,
 )
 _NOBODY_V4 = ("255.", "192.0.2.", "198.51.100.", "203.0.113.", "224.0.0.")
@@ -36,23 +36,12 @@ _NOBODY_V6 = IPv6Network("2001:db8::/32")
 _HOME = re.compile(
     r"(?P<before>/home/|/Users/|[\\/]{1,2}Users[\\/]{1,2}|-home-|-Users-)(?P<user>[A-Za-z0-9_][A-Za-z0-9._]{0,63})"
 )
-_SHARED = frozenset(
-    {
-        "Shared",
-        "linuxbrew",
-        "runner",
-        "Public",
-        "Default",
-        "user",
-        "username",
-        "USER",
-        "you",
-        "me",
-        "name",
-        "user_name",
-        "your",
-    }
-)
+_SHARED = frozenset({
+    "shared", "linuxbrew", "runner", "public", "default", "user", "users", "user1", "username", "you", "me", "name", "user_name",
+    "your", "yourname", "alice", "bob", "john", "joe", "jdoe", "johndoe", "foo", "bar", "test", "example", "guest", "somebody",
+    "someone", "ubuntu", "debian", "vagrant", "docker", "node", "jenkins", "travis", "root", "app", "ci", "vscode", "work", "self",
+})  # fmt: skip
+"""Names of nobody in particular."""
 _PHONE = re.compile(
     r"(?P<world>(?<![\w+.])\+\d{1,3}[ .-]?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){1,5}(?![\w.-]?\d))"
     r"|(?P<us>(?<![\w.(+/-])(?:1[-. ])?\(?[2-9]\d{2}\)?[-. ]{1,2}[2-9]\d{2}[-. ]\d{4}(?![\w-]|\.\d))"
@@ -125,7 +114,7 @@ def home(text: str, start: int, _end: int) -> Found | None:
     if found is None:
         return None
     user = found["user"].rstrip(".")
-    if user in _SHARED or not user:
+    if user.lower() in _SHARED or not user:
         return None
     return found.start("user"), found.start("user") + len(user), "USER", True
 

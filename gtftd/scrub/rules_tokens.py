@@ -49,7 +49,7 @@ TOKEN_RULES: tuple[Rule, ...] = (
     ),
     _rule("gitlab.runner", "GITLAB_TOKEN", r"GR1348941[A-Za-z0-9_-]{16,64}", size=29),
     _rule("gitlab.session", "GITLAB_TOKEN", r"_gitlab_session=(?P<secret>[0-9a-f]{24,64})"),
-    _rule("bitbucket", "BITBUCKET_TOKEN", r"ATBB[A-Za-z0-9]{24,64}"),
+    _rule("bitbucket", "BITBUCKET_TOKEN", rf"{_B}(?<![+/])ATBB[A-Za-z0-9]{{24,64}}"),
     _rule("gitea", "GITEA_TOKEN", r"(?:gitea|gta|forgejo)_[a-f0-9]{32,64}"),
     # models
     _rule("anthropic", "ANTHROPIC_KEY", r"sk-ant-[A-Za-z0-9_-]{10,255}", size=108),
@@ -258,7 +258,7 @@ TOKEN_RULES: tuple[Rule, ...] = (
         back=2,
     ),
     _rule("shopify", "SHOPIFY_TOKEN", r"shp(?:at|ca|pa|ss|ua|tka)_[a-fA-F0-9]{16,64}", size=38),
-    _rule("facebook", "FACEBOOK_TOKEN", r"(?<![A-Za-z0-9])EAA[A-Za-z0-9]{60,300}", check=_mixed),
+    _rule("facebook", "FACEBOOK_TOKEN", r"(?<![A-Za-z0-9+/])EAA[A-Za-z0-9]{60,300}(?![+/])", check=_mixed),
     _rule("twitter", "TWITTER_TOKEN", r"AAAAAAAAAAAAAAAAAAAAA[A-Za-z0-9%]{50,120}"),
     _rule(
         "plaid",

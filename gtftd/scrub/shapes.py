@@ -8,7 +8,9 @@ random too, so what stands around a run decides about those.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
+from itertools import pairwise
 
 from gtftd.scrub.randomness import surprise
 
@@ -21,6 +23,7 @@ _SAFE = re.compile(
     | (?:toolu|srvtoolu|msg|req|call|chatcmpl|resp|evt|run|step|thread|asst|cmpl|fc|rs)_[A-Za-z0-9]{1,64}  # ids of a harness
     | \d{4}-?\d{2}-?\d{2}[T_.-]?\d{2}[-_.]?\d{2}[-_.]?\d{2}[0-9.]*(?:Z|[+-]\d{4})?\S{0,16}  # times
     | v?\d+\.\d+(?:\.\d+)*(?:[-+][0-9A-Za-z.+-]*)?                         # versions, Go pseudo-versions
+    | I[0-9a-f]{40}                                                        # a change of Gerrit
     | sha\d{1,3}-[A-Za-z0-9+/]{20,}={0,2}                                  # integrity
     | [a-z]{1,4}:?//.*
     """,
@@ -40,9 +43,10 @@ _SUM_NEAR = re.compile(
     r"(?!.{0,200}(?:token|secret|password|key|credential))"
 )
 _NAMED_SECRET = re.compile(
-    r"(?:key|token|secret|passw\w*|pwd|credential|auth|bearer|pass|seed|salt|pepper|hmac)\W{0,6}(?:\w{1,8}\W{1,3})?\Z",
+    r"(?:key|token|secret|passw\w*|pwd|credential|auth|bearer|pass|seed|salt|pepper|hmac)[^\w\n]{0,6}(?:\w{1,8}[^\w\n]{1,3})?\Z",
     re.IGNORECASE,
 )
+_COMMIT = re.compile(r"(?:^|[\s(\"'])(?:[Cc]ommit|Merge:|tree|parent) \Z")
 _LINE_HEAD = re.compile(r"(?:^|[\n\r])[+^>* |/\\•·-]{0,8}\Z")
 _LISTED = re.compile(r"(?: {2}| \*)[\w./-]+")
 _DATA = re.compile(
@@ -115,8 +119,8 @@ def is_odd(atom: str) -> bool:
 
 def _is_row(atom: str) -> bool:
     """An alphabet, or a pattern that repeats."""
-    rising = sum(0 <= ord(second) - ord(first) <= 1 for first, second in zip(atom, atom[1:], strict=False))
-    return rising * 2 > len(atom) or atom[: len(atom) // 2].lower() == atom[len(atom) // 2 : len(atom) // 2 * 2].lower()
+    steps = Counter(ord(second) - ord(first) for first, second in pairwise(atom))
+    return (steps[0] + max(steps[1], steps[-1])) * 2 > len(atom) or atom[: len(atom) // 2].lower() == atom[len(atom) // 2 : len(atom) // 2 * 2].lower()
 
 
 def is_harmless_here(text: str, start: int, end: int) -> bool:
@@ -126,7 +130,9 @@ def is_harmless_here(text: str, start: int, end: int) -> bool:
     if len(piece) > MAX_TOKEN or _DATA.match(piece) or _DATA_BEFORE.search(before):
         return True
     bare = piece.rstrip("=")
-    if _in_public_block(text, start):
+    if _in_block(text, start, "PRIVATE"):
+        return False
+    if _in_block(text, start, ""):
         return True
     if _HEX.fullmatch(bare):
         return _is_sum(text, start, end, before)
@@ -139,14 +145,18 @@ def is_harmless_here(text: str, start: int, end: int) -> bool:
     return _is_block(text, start, end)
 
 
-def _in_public_block(text: str, start: int) -> bool:
-    """Inside of a certificate, a public key or a signature."""
-    begin = text.rfind("-----BEGIN ", max(0, start - 4000), start)
-    return begin >= 0 and "PRIVATE" not in text[begin : begin + 60] and text.find("-----END", begin, start) < 0
+def _in_block(text: str, start: int, label: str) -> bool:
+    """Inside of a private key, or, without a label, of a certificate, a public key or a signature."""
+    begin = text.rfind("-----BEGIN", max(0, start - 4000), start)
+    if begin < 0 or text.find("-----END", begin, start) >= 0:
+        return False
+    return label in text[begin : begin + 60]
 
 
 def _is_sum(text: str, start: int, end: int, before: str) -> bool:
     size = end - start
+    if _COMMIT.search(before):
+        return True
     if _NAMED_SECRET.search(before):
         return False
     if _NAMED_SUM.search(before):
