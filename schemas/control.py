@@ -219,6 +219,8 @@ class CollectProgress(Answer):
     skipped: int = 0
     withdrawn: int = 0
     note: str = ""
+    entries: tuple[str, ...] = ()
+    """Of examples that were added: the ids of the first thousand, with the last step."""
     finished: bool = False
 
 
@@ -255,9 +257,12 @@ class PurgeResult(Answer):
 
 
 class Looked(Answer):
-    """A doubt with its value, as long as the transcript still exists: for the terminal of who asked."""
+    """A doubt with its value, as long as its source still exists: for the terminal of who asked."""
 
     doubt: DoubtRow
+    kind: str = "session"
+    """Of the newest entry that it stands in: whether its source is a transcript or a document."""
+    origin: str = ""
     value: str | None = None
     context: str = ""
     """The line that it stands in, scrubbed."""
@@ -377,6 +382,8 @@ class LabelsResult(Answer):
     """Closed beads of which no entry tells."""
     counts: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Class of the reason, label, how many."""
+    notes: tuple[str, ...] = ()
+    """Why a label is another than its reason seems to say."""
 
 
 class TurnExplained(Answer):
@@ -449,6 +456,15 @@ class ExplainResult(Answer):
     doubts: tuple[DoubtExplained, ...] = ()
     stale: tuple[StaleCommand, ...] = ()
     snapshots: tuple[InSnapshot, ...] = ()
+
+
+class PurgedEntry(Answer):
+    """What is left of an entry that was purged."""
+
+    entry_id: str
+    by: str
+    at: float
+    reason: str
 
 
 class EntriesStatus(Answer):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gtftd.errors import Corrupt, Missing, Refused
-from gtftd.schemas.control import EntriesParams, EntriesResult, EntryRow
+from gtftd.schemas.control import EntriesParams, EntriesResult, EntryRow, PurgedEntry
 from gtftd.state.database import migrations, open_reader
 from gtftd.state.files import content_path
 
@@ -80,6 +80,14 @@ def list_entries(connection: sqlite3.Connection, params: EntriesParams, folder: 
             (total,) = connection.execute(f"SELECT count(*) FROM entries{where}", values).fetchone()
             break
     return EntriesResult(folder=str(folder), total=total, entries=tuple(entries))
+
+
+def read_purged(state_dir: Path, begin: str) -> PurgedEntry | None:
+    """Who purged the entry whose id begins so, when and why; None for one that was not."""
+    sql = "SELECT entry_id, by, at, reason FROM purges WHERE substr(entry_id, 1, length(?)) = ? LIMIT 1"
+    with reading(state_dir) as connection:
+        row = connection.execute(sql, (begin, begin)).fetchone()
+    return None if row is None else PurgedEntry(entry_id=row[0], by=row[1], at=row[2], reason=row[3])
 
 
 def _conditions(params: EntriesParams) -> tuple[str, tuple[str, ...]]:

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
 
-from gtftd.corpus.filing import FOR_ALL, Document, Filing, Tally
+from gtftd.corpus.filing import Document, Filing, Tally
 from gtftd.errors import Invalid
 from gtftd.logs import get_logger
 from gtftd.schemas.control import CollectProgress
 from gtftd.town.artifact_files import ArtifactFile
 from gtftd.town.conversation import RawMessage
 from gtftd.town.formula import Formula, read_formula
+from gtftd.town.identity import FOR_ALL
 
 log = get_logger("corpus")
 MAX_BYTES = 1024 * 1024

@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 from gtftd.errors import Invalid, Missing
 from gtftd.schemas.corpus import Label, Task
 from gtftd.town.conversation import RawCall, RawMessage, Role
+from gtftd.town.identity import FOR_ALL, ROLES
 from gtftd.town.jsonl import MAX_DEPTH, clean
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -32,6 +33,8 @@ _ROLES: Mapping[str, Role] = {
 _WORD = re.compile(r"[A-Za-z]{1,10}(?:[_-][A-Za-z]{1,10}){0,3}")
 _LABELS = get_args(Label)
 _TASKS = get_args(Task)
+AUDIENCE = (*ROLES, FOR_ALL)
+"""Whom an example can be for."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def read_examples(path: Path) -> list[Example]:
         if size is None:
             raise Missing(f"{path} is no file; give one with examples (.jsonl, .json, .md or .txt)")
         if size > MAX_FILE_BYTES:
-            raise Invalid(f"{path} has {size} bytes, more than {MAX_FILE_BYTES}; split it")
+            raise _refused(str(path), f"{size} bytes, more than {MAX_FILE_BYTES}; split it")
         content = path.read_bytes()
     except OSError as error:
         raise Missing(f"{path} cannot be read: {error.strerror}") from error
@@ -64,10 +67,10 @@ def read_examples(path: Path) -> list[Example]:
         written = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise Invalid(f"{path}, line {line}: not UTF-8 (byte {error.start}); convert the file first") from error
+        raise _refused(f"{path}, line {line}", f"not UTF-8 (byte {error.start}), convert it") from error
     found = _text(path, written) if path.suffix.lower() in _TEXTS else list(_objects(path, written))
     if not found:
-        raise Invalid(f"{path} holds no example")
+        raise _refused(str(path), "it holds no example")
     return found
 
 
@@ -89,7 +92,7 @@ def _objects(path: Path, written: str) -> Iterator[Example]:
         if line.strip():
             where = f"{path}, line {number}"
             if len(line) > MAX_LINE_BYTES:
-                raise Invalid(f"{where}: {len(line)} characters, more than {MAX_LINE_BYTES}")
+                raise _refused(where, f"{len(line)} characters, more than {MAX_LINE_BYTES}")
             yield _Reading(where).example(_loaded(where, line))
 
 
@@ -105,10 +108,10 @@ def _loaded(where: str, written: str) -> object:
     try:
         return json.loads(written)
     except ValueError as error:
-        place = f" line {error.lineno}," if isinstance(error, json.JSONDecodeError) and "\n" in written else ""
-        raise Invalid(f"{where}:{place} not JSON ({error})") from error
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) and "\n" in written else ""
+        raise _refused(f"{where}{line}", f"not JSON ({_fault(error)})") from error
     except RecursionError as error:
-        raise Invalid(f"{where}: nested too deep, more than {MAX_DEPTH} levels") from error
+        raise _refused(where, f"nested too deep, more than {MAX_DEPTH} levels") from error
 
 
 class _Reading:
@@ -134,20 +137,20 @@ class _Reading:
             raise self._wrong("no message says anything")
         return Example(
             tuple(messages),
-            role=self._chosen(told, "role", None),
+            role=self._chosen(told, "role", AUDIENCE),
             task=cast(Task | None, self._chosen(told, "task", _TASKS)),
             outcome=cast(Label | None, self._chosen(told, "outcome", _LABELS)),
             title=clean(str(told.get("title") or ""))[:200],
             model=clean(str(told["model"]))[:200] if isinstance(told.get("model"), str) else None,
         )
 
-    def _chosen(self, told: Mapping[str, object], name: str, allowed: Sequence[str] | None) -> str | None:
+    def _chosen(self, told: Mapping[str, object], name: str, allowed: Sequence[str]) -> str | None:
         value = told.get(name)
         if value is None:
             return None
         if not isinstance(value, str) or not value or len(value) > 64:
             raise self._wrong(f'"{name}" must be a short string, it is {_shown(value)}')
-        if allowed is not None and value not in allowed:
+        if value not in allowed:
             raise self._wrong(f'"{name}" is {_shown(value)}, it must be one of: {", ".join(allowed)}')
         return value
 
@@ -232,7 +235,7 @@ class _Reading:
             try:
                 arguments = json.loads(arguments or "{}")
             except (ValueError, RecursionError) as error:
-                raise self._wrong(f"message {number}: the arguments of {told} are no JSON ({error})") from error
+                raise self._wrong(f"message {number}: the arguments of {told} are no JSON ({_fault(error)})") from error
         if arguments is None:
             arguments = {}
         if not isinstance(arguments, dict):
@@ -250,7 +253,16 @@ class _Reading:
         raise self._wrong(f"{where}: the content must be text or a list of text blocks")
 
     def _wrong(self, message: str) -> Invalid:
-        return Invalid(f"{self._where}: {message}; nothing was added")
+        return _refused(self._where, message)
+
+
+def _fault(error: Exception) -> str:
+    """Without the line, which is said before."""
+    return f"{error.msg}: column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+
+
+def _refused(where: str, why: str) -> Invalid:
+    return Invalid(f"{where}: {why}; nothing of this file was added")
 
 
 def _shown(value: object) -> str:

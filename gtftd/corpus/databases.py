@@ -54,7 +54,7 @@ class BeadDatabases:
         async with self.access.reader.snapshot(database) as view:
             offset_s = await self._offset(database, view)
             closes = await view.closes(None, None, MOST_CLOSES)
-            tally.total = sum([await view.count(table) for table in HISTORIES.values()])
+            tally.total = await _count(view)
         self._has_answered = True
         yield tally.progress(database)
         found = sweeps(numbered((close.bead, close.actor, close.at) for close in closes), self._labels)
@@ -72,6 +72,11 @@ class BeadDatabases:
                 if len(beads) < PART:
                     break
                 after = beads[-1]
+
+    async def count(self, database: str) -> int:
+        """How many beads it has. Raises what `collect` does."""
+        async with self.access.reader.snapshot(database) as view:
+            return await _count(view)
 
     async def refresh(self, database: str, bead: str, rig: str | None) -> bool:
         """Tell the life of one bead anew; False when it is gone, or where there has never been a server."""
@@ -127,3 +132,7 @@ class BeadDatabases:
             last = max((one.number for one in around if one.bead == life.bead), default=-1)
             return sweeps(around, self._labels).get(life.bead) == last
         return False
+
+
+async def _count(view: Snapshot) -> int:
+    return sum([await view.count(table) for table in HISTORIES.values()])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from gtftd.corpus.artifacts import collect_artifacts, folder_scope, read_artifact
-from gtftd.corpus.curated import Example, read_examples
+from gtftd.corpus.curated import AUDIENCE, Example, read_examples
 from gtftd.corpus.databases import BeadDatabases
 from gtftd.corpus.exports import Owner, collect_export
 from gtftd.corpus.filing import COLLECTED, Document, Filing, Tally, document_id
@@ -33,6 +34,7 @@ from gtftd.town.artifact_files import (
 )
 from gtftd.town.bead_life import BEAD
 from gtftd.town.beads_server import database_of_bead, rig_of_database
+from gtftd.town.identity import ROLES
 from gtftd.town.interactions import interactions_files
 from gtftd.town.layout import Town
 
@@ -111,7 +113,9 @@ class Documents:
             yield progress
 
     async def prime(self, roles: Sequence[str] | None = None) -> AsyncIterator[CollectProgress]:
-        """What `gt prime` prints for each role that has a place in the town."""
+        """What `gt prime` prints for each role that has a place in the town. Raises Invalid for what is no role."""
+        for role in roles or ():
+            _check("role", role, ROLES)
         if self._is_off:
             yield Tally("prime").progress(OFF, finished=True)
             return
@@ -122,12 +126,18 @@ class Documents:
     async def add(
         self, path: Path, *, role: str, task: Task | None = None, rig: str | None = None
     ) -> AsyncIterator[CollectProgress]:
-        """Curated examples: chat messages or text. Raises Missing, or Invalid with the line: nothing was added then."""
+        """Curated examples: chat messages or text. Raises Missing, or Invalid with the line, or for a role or a rig
+        that nobody knows: nothing of the file was added then.
+        """
+        _check("role", role, AUDIENCE)
+        if rig is not None:
+            town = await asyncio.to_thread(self._town)
+            _check("rig", rig, [known.name for known in town.rigs])
         examples = await asyncio.to_thread(read_examples, path)
         tally = Tally("add", total=len(examples))
         yield tally.progress()
         for example in examples:
-            await self._filing.put(_curated(example, role, task, rig), tally, by_content=True)
+            tally.entries.append(await self._filing.put(_curated(example, role, task, rig), tally, by_content=True))
             if tally.is_due:
                 yield tally.progress()
         yield tally.progress(finished=True)
@@ -186,22 +196,37 @@ class Documents:
             return
         town = await asyncio.to_thread(self._town)
         known = await asyncio.to_thread(self._databases.access.databases)
-        total, notes = Tally("operational"), []
-        for database in dict.fromkeys(wanted or known):
+        chosen = list(dict.fromkeys(wanted or known))
+        for database in chosen:
             if database not in known:
                 raise Missing(f"{database} is no database of this town; it has {', '.join(known)}")
-            rig = rig_of_database(town, database)
-            if not self._may(rig):
-                continue
-            latest = total.progress()
+        rigs = {database: rig_of_database(town, database) for database in chosen}
+        notes: dict[str, str] = {}
+        beads = await self._beads_in([database for database in chosen if self._may(rigs[database])], notes)
+        sums = Tally("operational")
+        for database in beads:
+            latest = CollectProgress(phase=sums.phase)
             try:
-                async for progress in self._databases.collect(database, rig):
+                async for progress in self._databases.collect(database, rigs[database]):
                     latest = progress
-                    yield total.plus(progress).progress(database)
+                    beads[database] = progress.total or 0
+                    yield replace(sums.plus(progress), total=sum(beads.values())).progress(database)
             except (Unreachable, NotReady) as error:
-                notes.append(f"{database}: {error}")
-            total = total.plus(latest)
-        yield total.progress("; ".join(notes), finished=True)
+                notes[database] = str(error)
+            sums = sums.plus(latest)
+        told = "; ".join(f"{database}: {why}" for database, why in notes.items())
+        yield replace(sums, total=sum(beads.values())).progress(told, finished=True)
+
+    async def _beads_in(self, databases: Sequence[str], notes: dict[str, str]) -> dict[str, int]:
+        """How many beads each has, so that progress is of all; one that does not answer is noted instead."""
+        assert self._databases is not None
+        found: dict[str, int] = {}
+        for database in databases:
+            try:
+                found[database] = await self._databases.count(database)
+            except (Unreachable, NotReady) as error:
+                notes[database] = str(error)
+        return found
 
     def _owner(self, town: Town, databases: Sequence[str] | None, rig: str | None) -> Callable[[str], Owner | None]:
         if databases is not None and len(databases) > 1:
@@ -250,6 +275,11 @@ class Documents:
 
     def _chosen(self, files: Sequence[ArtifactFile]) -> list[ArtifactFile]:
         return [file for file in files if self._may(file.rig)]
+
+
+def _check(noun: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise Invalid(f"{name!r} is no {noun}; there are {', '.join(known) or 'none'}")
 
 
 def _current(found: ArtifactFile) -> Document | None:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,16 @@ from gtftd.schemas.event import event_id
 from gtftd.scrub.sealed import ScrubbedEntry, scrub_entry
 from gtftd.state import Database
 from gtftd.town.conversation import RawMessage
+from gtftd.town.identity import FOR_ALL
 
 if TYPE_CHECKING:
     from gtftd.scrub.scrubber import Scrubber
 
 COLLECTED = Outcome(label="collected", confidence=1.0)
-FOR_ALL = "all"
-"""The role of a document that tells every role something."""
 STEP = 50
 """Documents between two reports of progress."""
+MOST_TOLD = 1000
+"""Entries that an answer names."""
 _LAST = "\U0010ffff"
 
 
@@ -98,6 +99,8 @@ class Tally:
     unchanged: int = 0
     skipped: int = 0
     withdrawn: int = 0
+    entries: list[str] = field(default_factory=list)
+    """Told with the last step, where somebody wants to know which they are."""
 
     def progress(self, note: str = "", *, finished: bool = False) -> CollectProgress:
         return CollectProgress(
@@ -109,6 +112,7 @@ class Tally:
             skipped=self.skipped,
             withdrawn=self.withdrawn,
             note=note,
+            entries=tuple(dict.fromkeys(self.entries))[:MOST_TOLD] if finished else (),
             finished=finished,
         )
 
@@ -152,12 +156,17 @@ class Filing:
         self._store = store
         self._scrubber = scrubber
 
-    async def put(self, document: Document, tally: Tally, *, by_content: bool = False) -> None:
-        """`by_content`: the origin is completed with a sum of the scrubbed messages, which is no trace of a secret."""
+    async def put(self, document: Document, tally: Tally, *, by_content: bool = False) -> str:
+        """Store it; the entry's id.
+
+        `by_content`: the origin is completed with a sum of whose it is and of the scrubbed messages, which is no
+        trace of a secret. The same words told to another role, or in another rig, are another entry.
+        """
         scrubbed = await asyncio.to_thread(lambda: document.entry(self._scrubber()))
         if by_content:
             said = [message.model_dump() for message in scrubbed.entry.messages]
-            origin = f"{document.origin}{hashlib.sha256(repr(said).encode()).hexdigest()[:32]}"
+            told = (document.role, document.rig, said)
+            origin = f"{document.origin}{hashlib.sha256(repr(told).encode()).hexdigest()[:32]}"
             scrubbed = scrubbed.of(origin, document_id(document.kind, origin))
         stored = await self._store.put(scrubbed)
         tally.done += 1
@@ -165,6 +174,7 @@ class Filing:
             tally.stored += 1
         else:
             tally.unchanged += 1
+        return scrubbed.entry.entry_id
 
     async def withdraw(self, entry_ids: Iterable[str], tally: Tally) -> None:
         tally.withdrawn += len(await self._store.withdraw(sorted(entry_ids)))

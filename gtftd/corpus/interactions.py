@@ -6,10 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from gtftd.corpus.filing import FOR_ALL, Document, Filing, Tally
+from gtftd.corpus.filing import Document, Filing, Tally
 from gtftd.schemas.control import CollectProgress
 from gtftd.town.conversation import RawMessage
-from gtftd.town.identity import parse_role
+from gtftd.town.identity import FOR_ALL, parse_role
 from gtftd.town.interactions import Interaction, InteractionsFile, read_interactions
 
 _NO_BEAD = "-"

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gtftd.corpus.filing import FOR_ALL, Document
+from gtftd.corpus.filing import Document
 from gtftd.corpus.life_text import tell_life
 from gtftd.corpus.slings import Death, Sling, slings_of
 from gtftd.schemas.corpus import Entry, Outcome, Source
 from gtftd.town.bead_life import BeadLife
 from gtftd.town.conversation import RawMessage
-from gtftd.town.identity import parse_role
+from gtftd.town.identity import FOR_ALL, parse_role
 
 DOLT = "dolt"
 KNOWN = "known"

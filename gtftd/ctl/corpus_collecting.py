@@ -9,14 +9,16 @@ import typer
 
 from gtftd.control.wire import JsonObject
 from gtftd.ctl import show
+from gtftd.ctl.corpus_names import check_agents, check_audience, check_choice, check_rig
 from gtftd.ctl.target import Json, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gtftd.ctl.corpus_progress import Step
     from gtftd.schemas.control import CollectProgress
 
+_SHOWN_ENTRIES = 10
 Rig = Annotated[str | None, typer.Option("--rig", help="The rig that it belongs to.")]
 
 
@@ -38,19 +40,23 @@ def artifacts(
     target: Target,
     *,
     folder: Annotated[
-        Path | None, typer.Option("--from", metavar="DIR", help="Files that lie there instead of the town's.")
+        Path | None,
+        typer.Option("--from", metavar="DIR", exists=True, file_okay=False, help="Files there, not the town's."),
     ] = None,
     rig: Rig = None,
     as_json: Json = False,
 ) -> None:
     """Collect what tells agents how to behave: CLAUDE.md, AGENTS.md, formulas, directives, specs, plans, docs."""
+    check_rig(target, rig)
     _order(target, "corpus.artifacts", as_json=as_json, folder=_absolute(folder), rig=rig)
 
 
 def operational(
     target: Target,
     *,
-    export: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="An export of the databases.")] = None,
+    export: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", exists=True, help="An export of the databases.")
+    ] = None,
     databases: Annotated[
         list[str] | None, typer.Option("--database", metavar="DB", help="Only this; may be repeated.")
     ] = None,
@@ -58,6 +64,7 @@ def operational(
     as_json: Json = False,
 ) -> None:
     """Collect the lives of beads, slings, merge requests, convoys and patrols out of the town's databases."""
+    check_rig(target, rig)
     _order(target, "corpus.operational", as_json=as_json, export=_absolute(export), databases=databases or [], rig=rig)
 
 
@@ -73,6 +80,7 @@ def prime(
     as_json: Json = False,
 ) -> None:
     """Collect what `gt prime` prints for each role."""
+    check_agents("--role", roles or [])
     _order(target, "corpus.prime", as_json=as_json, roles=roles or [])
 
 
@@ -97,10 +105,11 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Add curated examples: chat messages, one JSON object a line, or text."""
-    from gtftd.ctl.corpus_listing import check_choice
     from gtftd.schemas.corpus import Task
 
     check_choice("--task", task, get_args(Task))
+    check_audience("--role", [role])
+    check_rig(target, rig)
     paths = [_absolute(file) for file in files]
     _order(target, "corpus.add", as_json=as_json, paths=paths, role=role, task=task, rig=rig)
 
@@ -112,8 +121,18 @@ def _order(target: Target, verb: str, *, as_json: bool, **params: object) -> Non
         return
     told = ", ".join(f"{getattr(found, name):,} {name}" for name in ("stored", "unchanged", "skipped", "withdrawn"))
     show.print_line(f"{found.phase}: {found.done:,} done: {told}")
+    if found.entries:
+        show.print_line(_named(found.entries))
     if found.note:
         show.print_line(show.clean(found.note))
+
+
+def _named(entries: Sequence[str]) -> str:
+    """`entry 03bcd20d`, `entries 03bcd20d, 1f00a1b2`; the first ones of many."""
+    shown = ", ".join(entry_id[:8] for entry_id in entries[:_SHOWN_ENTRIES])
+    more = len(entries) > _SHOWN_ENTRIES
+    name = "entry" if len(entries) == 1 else "entries"
+    return f"{name} {shown}{', ...; `gtftctl corpus list --kind curated` shows them' if more else ''}"
 
 
 def _follow(target: Target, verb: str, *, quiet: bool, **params: object) -> CollectProgress:

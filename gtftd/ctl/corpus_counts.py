@@ -112,6 +112,8 @@ def _show_labels(target: Target, *, as_json: bool) -> None:
         return
     if found.counts:
         show.console().print(_labels_table(found))
+    for note in found.notes:
+        show.print_line(note)
     without = f"; {found.unlabelled} without an entry, so without a label" if found.unlabelled else ""
     show.print_line(f"{show.count(found.closed, 'closed bead')}{without}")
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gtftd.ctl import show
-from gtftd.ctl.corpus_listing import EntryId, find_row, read_entry
+from gtftd.ctl.corpus_listing import EntryId, WasPurged, find_row, read_entry, show_purged
 from gtftd.ctl.target import Json, Target
-from gtftd.errors import Missing
 
 if TYPE_CHECKING:
     from gtftd.schemas.control import EntryRow, ExplainResult, TurnExplained
@@ -20,12 +19,13 @@ _INDENT = 10
 
 def explain(target: Target, entry_id: EntryId, *, as_json: Json = False) -> None:
     """Where each line came from, why the label, what was masked and redacted, and which snapshots have it."""
-    from gtftd.ctl.corpus_origins import explain_entry, purged
+    from gtftd.ctl.corpus_origins import explain_entry
 
     try:
         row = find_row(target, entry_id)
-    except Missing as error:
-        raise Missing(purged(target.state_dir, entry_id) or str(error)) from error
+    except WasPurged as gone:
+        show_purged(gone, as_json=as_json)
+        return
     entry = read_entry(target, row)
     found = explain_entry(target.state_dir, row, entry)
     if as_json:
@@ -37,9 +37,9 @@ def explain(target: Target, entry_id: EntryId, *, as_json: Json = False) -> None
 
 def draw(found: ExplainResult, row: EntryRow, entry: Entry) -> Iterator[str]:
     """As lines; a name stands before the first line that it is about."""
-    from gtftd.ctl.page import about, who
+    from gtftd.ctl.page import about, example_name, who
 
-    name = about(row)
+    name = example_name(entry) if entry.kind == "curated" else about(row)
     title = f"  {entry.title}" if entry.title and entry.title != name else ""
     yield show.clean(f"{name}{title}  ({who(entry.actor, entry.rig, entry.role)})")
     yield f"{found.kind} {found.entry_id}"

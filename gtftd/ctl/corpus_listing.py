@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from gtftd.ctl import show
+from gtftd.ctl.corpus_names import check_choice, check_rig, check_role, check_rule
 from gtftd.ctl.target import Json, Target
 from gtftd.errors import Corrupt, Invalid, Missing
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from gtftd.schemas.control import EntryRow
+    from gtftd.schemas.control import EntryRow, PurgedEntry
     from gtftd.schemas.corpus import Entry
 
 EntryId = Annotated[str, typer.Argument(metavar="ENTRY", help="Its id, or the first letters of it.")]
@@ -55,6 +57,9 @@ def list_entries(
     check_choice("--source", source, get_args(Source))
     check_choice("--task", task, get_args(Task))
     check_choice("--label", label, get_args(Label))
+    check_role(target, role)
+    check_rig(target, rig)
+    check_rule(target, rule)
     if session is not None and len(session) < 4:
         raise typer.BadParameter("give at least the first four letters", param_hint="--session")
     chosen = EntriesParams(
@@ -82,7 +87,11 @@ def show_entry(
     """One entry: whose work, what became of it and why we believe it, and every message."""
     from gtftd.ctl.page import draw
 
-    row = find_row(target, entry_id)
+    try:
+        row = find_row(target, entry_id)
+    except WasPurged as gone:
+        show_purged(gone, as_json=as_json)
+        return
     entry = read_entry(target, row)
     if as_json and not full:
         show.print_line(_content(Path(row.path)).decode().rstrip("\n"))
@@ -95,20 +104,33 @@ def show_entry(
         out.print(part, soft_wrap=not out.is_terminal)
 
 
-def check_choice(option: str, value: str | None, allowed: Sequence[str]) -> None:
-    """A word that nothing is called would find nothing, and look like an answer."""
-    if value is not None and value not in allowed:
-        raise typer.BadParameter(f"{value!r} is none of {', '.join(allowed)}", param_hint=option)
+class WasPurged(Missing):
+    """The entry is gone for ever; what is known of that is the answer."""
+
+    def __init__(self, found: PurgedEntry) -> None:
+        on = f"{datetime.fromtimestamp(found.at, UTC):%Y-%m-%d %H:%M} UTC"
+        super().__init__(f"{found.entry_id} was purged by {found.by} on {on}: {found.reason}")
+        self.found = found
+
+
+def show_purged(gone: WasPurged, *, as_json: bool) -> None:
+    """Who did it, when and why."""
+    if as_json:
+        show.print_json({"purged": gone.found.model_dump(mode="json")})
+    else:
+        show.print_line(show.clean(str(gone)))
 
 
 def find_row(target: Target, entry_id: str) -> EntryRow:
-    """The one entry whose id begins so."""
-    from gtftd.control.listing import read_entries
+    """The one entry whose id begins so. Raises WasPurged."""
+    from gtftd.control.listing import read_entries, read_purged
     from gtftd.schemas.control import EntriesParams
 
     if len(entry_id) < 4:
         raise typer.BadParameter("give at least the first four letters", param_hint="ENTRY")
     found = read_entries(target.state_dir, EntriesParams(entry_id=entry_id, limit=2))
+    if not found.entries and (purged := read_purged(target.state_dir, entry_id)) is not None:
+        raise WasPurged(purged)
     if not found.entries:
         raise Missing(f"no entry begins with {entry_id}; see `gtftctl corpus list`")
     if len(found.entries) > 1:
@@ -158,14 +180,14 @@ def _table(rows: Sequence[EntryRow], width: int) -> Table:
 
 
 def _cells(row: EntryRow) -> dict[str, str]:
-    from gtftd.ctl.page import about, who
+    from gtftd.ctl.page import who
 
     told = {
         "entry": row.entry_id[:8],
         "age": show.short_age(row.stored_at),
         "kind": row.kind,
         "actor": who(row.actor, row.rig, row.role),
-        "about": about(row),
+        "about": subject(row),
         "task": row.task,
         "label": row.outcome,
         "conf": f"{row.confidence:.2f}",
@@ -175,3 +197,16 @@ def _cells(row: EntryRow) -> dict[str, str]:
         "size": show.size(row.size_bytes),
     }
     return {name: show.clean(value) for name, value in told.items()}
+
+
+def subject(row: EntryRow) -> str:
+    """As `about`; an example that was added has no name but what stands in it."""
+    from gtftd.ctl.page import about, example_name
+    from gtftd.schemas.corpus import Entry
+
+    if row.kind != "curated":
+        return about(row)
+    try:
+        return example_name(Entry.model_validate_json(Path(row.path).read_bytes()))
+    except FileNotFoundError:  # superseded meanwhile
+        return about(row)

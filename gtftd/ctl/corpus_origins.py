@@ -73,17 +73,6 @@ def lines_said_at(path: Path, moments: Collection[datetime]) -> dict[datetime, i
     return found
 
 
-def purged(state_dir: Path, begin: str) -> str | None:
-    """Who purged the entry whose id begins so, when and why; None for one that was not."""
-    sql = "SELECT entry_id, by, at, reason FROM purges WHERE substr(entry_id, 1, length(?)) = ? LIMIT 1"
-    with reading(state_dir) as connection:
-        row = connection.execute(sql, (begin, begin)).fetchone()
-    if row is None:
-        return None
-    entry_id, by, at, reason = row
-    return f"{entry_id} was purged by {by} on {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC: {reason}"
-
-
 def _session(connection: sqlite3.Connection, state_dir: Path, entry: Entry) -> tuple[str, Path | None]:
     """Who told of it, and what is there of its transcript: the file itself, or its second name in the spool."""
     row = connection.execute(_SESSION, (entry.session_id,)).fetchone()

@@ -84,6 +84,8 @@ class _Lines:
         self._said_at = 0.0
 
     def __call__(self, step: Step) -> None:
+        if not step.total and not step.done:
+            return  # it has not begun, and may yet be refused
         now = time.monotonic()
         if step.name == self._name and now - self._said_at < LINE_EVERY_S:
             return

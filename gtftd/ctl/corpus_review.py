@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import getpass
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from gtftd.ctl import show
 from gtftd.ctl.target import Json, Target, on_target
+
+if TYPE_CHECKING:
+    from gtftd.schemas.control import Looked
 
 Digest = Annotated[str, typer.Argument(metavar="DIGEST", help="Its first letters are enough, four at least.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000)]
@@ -36,15 +39,17 @@ app = typer.Typer(
 @on_target
 def list_doubts(target: Target, *, limit: Limit = 50, as_json: Json = False) -> None:
     """Open doubts, those that stand in the most entries first; never a value. `review` alone does the same."""
+    from gtftd.control.listing import reading
+    from gtftd.corpus.review import open_doubts
     from gtftd.schemas.control import DoubtsResult
 
-    told = target.client().call("corpus.doubts", limit=limit)
+    with reading(target.state_dir) as connection:
+        doubts = open_doubts(connection, limit)
     if as_json:
-        show.print_json(told)
+        show.print_json(DoubtsResult(doubts=tuple(doubts)).model_dump(mode="json"))
         return
     from rich.text import Text
 
-    doubts = DoubtsResult.model_validate(told).doubts
     table = show.table("digest", "placeholder", "kind", "rule", "entries", "newest", "since", right=("entries",))
     for row in doubts:
         names = (row.digest[:12], row.placeholder, row.kind, row.rule, str(row.entries), row.entry_id[:8])
@@ -64,7 +69,7 @@ def show_doubt(
     as_json: Json = False,
     reveal: Annotated[bool, typer.Option("--reveal", help="The value also in a pipe and in JSON.")] = False,
 ) -> None:
-    """The value and the line that it stands in, while the transcript still exists; on this terminal alone."""
+    """The value and the line that it stands in, while its source still exists; on this terminal alone."""
     from gtftd.schemas.control import Looked
 
     _check(digest)
@@ -75,7 +80,7 @@ def show_doubt(
     looked = Looked.model_validate(told)
     doubt = looked.doubt
     for name, value in (
-        ("value", _value(looked.value, reveal=reveal)),
+        ("value", _value(looked, reveal=reveal)),
         ("in", looked.context),
         ("stands for", doubt.placeholder),
         ("digest", doubt.digest),
@@ -106,11 +111,28 @@ def keep(target: Target, digest: Digest) -> None:
     show.print_line(show.told(target.client().call("corpus.keep", digest=digest, by=getpass.getuser())))
 
 
-def _value(value: str | None, *, reveal: bool) -> str:
+def _value(looked: Looked, *, reveal: bool) -> str:
     """What does not go to a terminal may stay in a file."""
-    if value is None:
-        return "unknown: the transcript is gone"
-    return value if reveal or sys.stdout.isatty() else "not shown: this is no terminal, see --reveal"
+    if looked.value is not None:
+        return looked.value if reveal or sys.stdout.isatty() else "not shown: this is no terminal, see --reveal"
+    return f"unknown: {_why_unknown(looked.kind, looked.origin)}"
+
+
+def _why_unknown(kind: str, origin: str) -> str:
+    """Only transcripts and files of the town are read again."""
+    scheme, _, name = origin.partition(":")
+    if not scheme:
+        return "its newest entry is gone; collect again"
+    if kind == "session":
+        return "the transcript is gone, or says it no more"
+    document = f"its source is a document, {name or origin}"
+    if scheme == "file":
+        return f"{document}; that is gone from the town, or says it no more"
+    if kind == "curated":
+        return "its source is an example that was added; look for it in the file that you gave"
+    if kind in {"operational", "interactions"}:
+        return f"its source is a document, the bead {name}; look there (`bd show {name.rpartition('/')[2]}`)"
+    return f"{document}; look there"
 
 
 def _check(digest: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gtftd.ctl import show
-from gtftd.ctl.corpus_listing import EntryId, find_row
+from gtftd.ctl.corpus_listing import EntryId, find_row, subject
 from gtftd.ctl.target import Json, Target
 from gtftd.errors import Refused
 
@@ -35,7 +35,7 @@ def audit(
     if as_json:
         show.print_json(found.model_dump(mode="json"))
     else:
-        show.print_line(f"audited {show.count(found.done, 'entry')}: {_told(found)}")
+        show.print_line(_told(found) if found.total else f"nothing to do: {_seen(target)}")
     if found.hits:
         raise typer.Exit(1)
 
@@ -46,10 +46,20 @@ def _step(progress: AuditProgress) -> Step:
     return Step("audit", progress.done, progress.total, f"{progress.hits} with findings" if progress.hits else "")
 
 
+def _seen(target: Target) -> str:
+    """Why there was nothing to look at."""
+    from gtftd.control.listing import read_entries
+    from gtftd.schemas.control import EntriesParams
+
+    total = read_entries(target.state_dir, EntriesParams(limit=1)).total
+    return f"today's rules have seen all {show.count(total, 'entry')}" if total else "there are no entries"
+
+
 def _told(found: AuditProgress) -> str:
+    audited = f"audited {show.count(found.done, 'entry')}"
     if not found.hits:
-        return "nothing found"
-    told = f"{found.hits:,} held what today's rules find; they are stored anew, the old text is gone"
+        return f"{audited}: nothing found"
+    told = f"{audited}: {found.hits:,} held what today's rules find; they are stored anew, the old text is gone"
     return f"{told}; {tainted(found.tainted_snapshots)}" if found.tainted_snapshots else told
 
 
@@ -62,11 +72,10 @@ def purge(
     as_json: Json = False,
 ) -> None:
     """Remove an entry and its text everywhere, for ever, snapshots included; asks on a terminal."""
-    from gtftd.ctl.page import about
     from gtftd.schemas.control import PurgeResult
 
     row = find_row(target, entry_id)
-    _confirm(f"Purge {row.entry_id} ({show.clean(about(row))}, {row.role})? It cannot be undone.", yes=yes)
+    _confirm(f"Purge {row.entry_id} ({show.clean(subject(row))}, {row.role})? It cannot be undone.", yes=yes)
     client = target.client(timeout_s=PURGE_S)
     told = client.call("corpus.purge", entry_id=row.entry_id, reason=reason, by=getpass.getuser())
     if as_json:

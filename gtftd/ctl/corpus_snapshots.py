@@ -12,13 +12,23 @@ from typing import TYPE_CHECKING, Annotated, TextIO, get_args
 import typer
 
 from gtftd.ctl import show
+from gtftd.ctl.corpus_names import check_choice, check_rig, check_role
 from gtftd.ctl.target import Json, Target
 
 if TYPE_CHECKING:
-    from gtftd.schemas.snapshots import Change, Manifest, SnapshotDiff, SnapshotRow
+    from gtftd.schemas.snapshots import Change, Gate, Manifest, SnapshotDiff, SnapshotRow
 
 SnapshotId = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Its id, or the first letters of it.")]
 _SHOWN_CHANGES = 20
+_SHOWN = ("use", "label", "weight", "split")
+_OTHERS = {"sha256": "text", "stale_turns": "set of stale turns"}
+_REMEDIES = {
+    "source_cap": (
+        "add work of other agents, or raise `snapshots.source_cap`; for a source that is new, wait until it has worked "
+        "for `snapshots.new_source_days`, or raise `snapshots.new_source_cap`"
+    ),
+    "own_model_cap": "add work of other models, or raise `snapshots.own_model_cap`",
+}
 _NUMBERS = ("age", "entries", "tokens", "pairs")
 
 
@@ -36,6 +46,8 @@ def snapshot(
 
     settings = load_settings(target.config)
     _log_to_file(target)
+    check_role(target, role)
+    check_rig(target, rig)
     with shown(quiet=as_json) as draw:
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -50,9 +62,14 @@ def snapshot(
         raise typer.Exit(1)
 
 
-def snapshots(target: Target, *, as_json: Json = False) -> None:
+def snapshots(
+    target: Target,
+    *,
+    why: Annotated[bool, typer.Option("--why", help="Every reason for which one is not ready, in full.")] = False,
+    as_json: Json = False,
+) -> None:
     """Every snapshot, the newest first: what is in it, and whether it is ready."""
-    from gtftd.corpus.snapshot import list_snapshots
+    from gtftd.corpus.snapshot import list_snapshots, read_manifest
 
     rows = list_snapshots(target.state_dir)
     if as_json:
@@ -65,14 +82,15 @@ def snapshots(target: Target, *, as_json: Json = False) -> None:
         numbers = (f"{row.items:,}", f"{row.supervised_tokens:,}", f"{row.pairs:,}")
         age = Text(show.short_age(row.created_at), show.DIM)
         table.add_row(
-            Text(row.id[:12], show.CALM), age, Text(show.clean(_for(row.role, row.rig))), *numbers, _state(row)
+            Text(row.id[:12], show.CALM), age, Text(show.clean(_for(row.role, row.rig))), *numbers, _state(target, row)
         )
     if not rows:
         show.print_line("no snapshots; `gtftctl corpus snapshot` builds one")
         return
     show.console().print(table)
-    for reason in () if rows[0].tainted else rows[0].reasons:
-        show.print_line(f"{rows[0].id[:12]} is not ready: {show.clean(reason)}")
+    for row in rows if why else ():
+        for gate in () if row.tainted else read_manifest(target.state_dir, row.id).reasons:
+            show.print_line(f"{row.id[:12]} is not ready: {_reason(gate)}")
 
 
 def diff(
@@ -121,7 +139,6 @@ def export(
     """The rows that a trainer reads, one JSON object a line. Refused for a tainted snapshot."""
     from gtftd.corpus.snapshot import export as rows_of
     from gtftd.corpus.snapshot.export import Format
-    from gtftd.ctl.corpus_listing import check_choice
     from gtftd.schemas.snapshots import Split
 
     check_choice("--format", format_, get_args(Format))
@@ -163,7 +180,7 @@ def _show_manifest(made: Manifest) -> None:
     ):
         show.print_line(f"{name:11}  {show.clean(value)}")
     for gate in made.reasons:
-        show.print_line(f"{'':11}  {gate.gate.replace('_', ' ')}: {show.clean(gate.why)}")
+        show.print_line(f"{'':11}  {_reason(gate)}")
     if selection.rig is None and made.excluded.get("not_selected", not made.items):
         show.print_line(f"{'':11}  (rigs own their data: name one with --rig, or share them under [sharing])")
 
@@ -172,10 +189,22 @@ def _for(role: str | None, rig: str | None) -> str:
     return show.clean(" of ".join(part for part in (role, rig) if part)) or "everybody"
 
 
-def _state(row: SnapshotRow) -> str:
+def _state(target: Target, row: SnapshotRow) -> str:
+    """With the names of the gates that it did not pass; `--why` says more."""
+    from gtftd.corpus.snapshot import read_manifest
+
     if row.tainted:
         return f"[{show.BAD}]tainted[/]"
-    return f"[{show.GOOD}]ready[/]" if row.ready else "not ready"
+    if row.ready:
+        return f"[{show.GOOD}]ready[/]"
+    gates = dict.fromkeys(gate.gate.replace("_", " ") for gate in read_manifest(target.state_dir, row.id).reasons)
+    return f"not ready: {', '.join(gates)}"
+
+
+def _reason(gate: Gate) -> str:
+    """Why a snapshot is not ready, and what to do where that is not plain."""
+    told = f"{gate.gate.replace('_', ' ')}: {show.clean(gate.why)}"
+    return f"{told}; {_REMEDIES[gate.gate]}" if gate.gate in _REMEDIES else told
 
 
 def _show_diff(found: SnapshotDiff, *, len_shown: int | None) -> None:
@@ -189,11 +218,25 @@ def _show_diff(found: SnapshotDiff, *, len_shown: int | None) -> None:
 
 
 def _change(change: Change) -> str:
-    """`label completed > merged, weight 0.5 > 1.0`; the reason for one that went."""
+    """`label completed > merged, weight 0.5 > 1, another text`; the reason for one that went. JSON has every sum."""
     before, after = change.before, change.after
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    moved = [f"{name} {before.get(name, '-')} > {after.get(name, '-')}" for name in names if name in before]
-    return change.why or ", ".join(moved or (f"{name} {after[name]}" for name in names))
+    moved = [
+        f"{name} {_short(before.get(name, '-'))} > {_short(after.get(name, '-'))}" for name in _SHOWN if name in names
+    ]
+    if not before:
+        moved = [f"{name} {_short(after[name])}" for name in _SHOWN if name in after]
+    elif others := [_OTHERS.get(name, name) for name in names if name not in _SHOWN]:
+        moved.append(f"another {' and '.join(others)}")
+    return change.why or ", ".join(moved)
+
+
+def _short(value: str) -> str:
+    """A weight in three digits; a word as it is."""
+    try:
+        return f"{float(value):.3g}"
+    except ValueError:
+        return value
 
 
 def _write_rows(rows: Iterable[Mapping[str, object]], file: TextIO) -> int:

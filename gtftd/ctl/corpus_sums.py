@@ -13,6 +13,12 @@ from gtftd.control.listing import entries_folder, entry_path, reading
 from gtftd.ctl.corpus_counts import DIMENSIONS
 from gtftd.schemas.control import LabelsResult, StatsResult, Sums
 
+SENT_BACK = (
+    "rejected or failed, and yet completed: these beads are merge requests; who sends work back has done its own work. "
+    "The work that was sent back has its own bead, and its own label"
+)
+_AGAINST = ("rejected", "reverted", "failed", "lost", "abandoned")
+"""Reasons that speak against the work."""
 BETWEEN = "\x1f"
 """Between the values of a pair: it stands in no name."""
 _MASKED = re.compile(rb',"masked":"([a-z_]+)","violations":')
@@ -63,6 +69,7 @@ def read_labels(state_dir: Path) -> LabelsResult:
         closed=len(beads),
         unlabelled=sum(bead.label is None for bead in beads),
         counts={name: _ordered(told) for name, told in counts.items()},
+        notes=(SENT_BACK,) if any("completed" in counts.get(name, ()) for name in _AGAINST) else (),
     )
 
 

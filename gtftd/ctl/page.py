@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 _SHOWN_CHARACTERS = 2000
 _SHOWN_VALUE = 60
+_SHOWN_NAME = 60
+_SAID = " said"
+_CLOSERS = {
+    "who decides": "the agent that decides on the merge",
+    "nobody who had it": "somebody who never had the bead",
+    "its agent": "the agent that did the work",
+    "another": "somebody else",
+}
+"""Who closed a bead, as `gtftd.corpus.outcome` stores it."""
 _BAR = "┃ "
 _MASKED = "┆ "
 _SHELLS = {"Bash", "bash", "shell"}
@@ -64,11 +73,30 @@ def about(row: EntryRow) -> str:
     return row.origin.partition(":")[2] or row.origin or "-"
 
 
+def example_name(entry: Entry) -> str:
+    """What an example that somebody added is called: its title, else how it begins."""
+    asked = [message.content for message in entry.messages if message.role == "user"]
+    said = [message.content for message in entry.messages]
+    found = next((text for text in (entry.title, *asked, *said) if text.strip()), "") or entry.entry_id[:8]
+    line = found.strip().splitlines()[0]
+    return line if len(line) <= _SHOWN_NAME else f"{line[: _SHOWN_NAME - 1]}…"
+
+
 def fact_text(fact: Fact) -> str:
     """What was seen and when: `merged: Merged in mr-7, 2026-11-21 22:27:09 UTC`."""
     name = "" if fact.kind == "said" else fact.kind.replace("_", " ")
-    told = ": ".join(part for part in (name, fact.detail) if part)
+    told = ": ".join(part for part in (name, _detail(fact)) if part)
     return f"{told}, {_moment(fact.at)} UTC" if fact.at else told
+
+
+def _detail(fact: Fact) -> str:
+    """In words for a reader; what is stored are words to decide by."""
+    if fact.kind == "close_reason":
+        reason, _, closer = fact.detail.partition(" by ")
+        return f"{reason.replace('_', ' ')}, given by {_CLOSERS.get(closer, closer)}" if closer else reason
+    if fact.kind == "exit_type" and fact.detail.endswith(_SAID):
+        return f"{fact.detail.removesuffix(_SAID)}, in the agent's own words"
+    return f"{fact.detail}, as recorded" if fact.kind == "exit_type" else fact.detail
 
 
 def counts(told: Mapping[str, int]) -> str:
@@ -118,6 +146,8 @@ def _headline(entry: Entry) -> Text:
 
 
 def _named(entry: Entry) -> str:
+    if entry.kind == "curated":
+        return example_name(entry)
     return f"session {entry.session_id[:8]}" if entry.session_id else entry.origin.partition(":")[2]
 
 
@@ -156,6 +186,7 @@ def _outcome(entry: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _provenance(entry: Entry) -> Iterator[tuple[str, str | None]]:
+    yield "entry", entry.entry_id
     yield "kind", entry.kind
     yield "task", entry.task
     yield "role", " of ".join(part for part in (entry.role, entry.rig) if part)

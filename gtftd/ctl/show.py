@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 from gtftd.control.wire import JsonObject
 
@@ -34,7 +35,20 @@ def console() -> Console:
     """Standard output; in a pipe wide enough that nothing is cut."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, soft_wrap=False)
+    if sys.stdout.isatty():
+        return Console(highlight=False, soft_wrap=False)
+    return Console(file=cast("TextIO", _Trimmed()), width=_PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+class _Trimmed(io.TextIOBase):
+    """Standard output without the blanks with which rich fills lines up to their width."""
+
+    def write(self, text: str) -> int:
+        sys.stdout.write("\n".join(line.rstrip(" ") for line in text.split("\n")))
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def print_json(value: object) -> None:

@@ -26,6 +26,15 @@ STEP_S = 10.0
 """How long a step that has begun may go on after its caller hung up."""
 LOOK_S = 120.0
 LONG_S = 3600.0
+_RETURNS = {
+    "session": "the sessions with it were collected again",
+    "artifact": "the files with it were collected again",
+    "interactions": "interactions were collected again",
+    "operational": "the lives of beads follow with the next `gtftctl corpus operational`",
+    "prime": "prime follows with the next `gtftctl corpus prime`",
+    "curated": "examples need another `gtftctl corpus add`",
+}
+"""How entries get back what a verdict restored, by kind."""
 P = TypeVar("P", wire.CollectProgress, wire.AuditProgress)
 
 
@@ -132,9 +141,9 @@ class SafetyOrders:
         return await self._review.look(params.digest)
 
     async def restore(self, params: wire.VerdictParams) -> wire.ChangedResult:
-        doubt = await self._review.restore(params.digest, by=params.by)
-        told = f"passes from now on; the entries with it ({doubt.entries}) are collected again"
-        return wire.ChangedResult(changed=(doubt.placeholder,), detail=told)
+        restored = await self._review.restore(params.digest, by=params.by)
+        told = "; ".join(["passes from now on", *(why for kind, why in _RETURNS.items() if kind in restored.kinds)])
+        return wire.ChangedResult(changed=(restored.doubt.placeholder,), detail=told)
 
     async def keep(self, params: wire.VerdictParams) -> wire.ChangedResult:
         doubt = await self._review.keep(params.digest, by=params.by)
@@ -178,7 +187,7 @@ async def _step(items: AsyncIterator[P]) -> P | None:
 
 def _after(before: wire.CollectProgress, step: wire.CollectProgress) -> wire.CollectProgress:
     """Both together: one file's progress after those of the files before it."""
-    names = ("done", "stored", "unchanged", "skipped", "withdrawn")
+    names = ("done", "stored", "unchanged", "skipped", "withdrawn", "entries")
     return step.model_copy(update={name: getattr(before, name) + getattr(step, name) for name in names})
 
 

@@ -136,7 +136,7 @@ def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Par
         collector=collector,
         documents=documents,
         audit=audit,
-        review=Review(database, store, collector, scrubber, again),
+        review=Review(database, store, collector, scrubber, again, town.read),
         spool=spool,
         estop=estop,
         town=town,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 ROLES = ("mayor", "deacon", "boot", "dog", "witness", "refinery", "polecat", "crew")
+FOR_ALL = "all"
+"""In place of a role: what a document tells everybody."""
 _TOWN_ROLES = ("mayor", "deacon")
 _RIG_ROLES = ("witness", "refinery")
 _NAMED = {"polecats": "polecat", "crew": "crew"}

@@ -60,7 +60,7 @@ async def test_entries_are_listed(gtftctl: Gtftctl) -> None:
         (["--label", "rejected"], ["1abcdef-"]),
         (["--session", "9876"], ["1abcdef-"]),
         (["--violations", "bd-sync"], ["0abcdef-"]),
-        (["--violations", "no-such-rule"], []),
+        (["--violations", "force-push"], []),
         (["--all"], ["0abcdef-", "1abcdef-", "d0c-gast"]),
     ],
 )
@@ -70,6 +70,37 @@ async def test_entries_are_chosen(gtftctl: Gtftctl, words: list[str], wanted: li
     found = EntriesResult.model_validate(gtftctl.json("corpus", "list", *words))
     assert wanted == sorted(row.entry_id[:8] for row in found.entries)
     assert len(wanted) == found.total
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["list", "--role", "emperor"], "'emperor' is none of mayor, deacon"),
+        (["list", "--rig", "atlantis"], "'atlantis' is none of gastown"),
+        (["list", "--violations", "x"], "'x' is none of "),
+        (["snapshot", "--role", "emperor"], "'emperor' is none of mayor, deacon"),
+        (["snapshot", "--rig", "atlantis"], "'atlantis' is none of gastown"),
+        (["prime", "--role", "all"], "'all' is none of mayor, deacon"),
+    ],
+)
+async def test_names_that_nothing_has_are_told(gtftctl: Gtftctl, words: list[str], wanted: str) -> None:
+    """Wrong usage, with what there is: a typo must not look like an answer."""
+    await fill(gtftctl)
+    told = gtftctl("corpus", *words)
+    assert (2, "") == (told.returncode, told.stdout)
+    assert wanted in " ".join(told.stderr.replace("\u2502", " ").split())
+
+
+async def test_examples_are_listed_by_what_stands_in_them(gtftctl: Gtftctl) -> None:
+    """Not by the sum that their origin is made of; and no line ends in blanks."""
+    example = artifact(entry_id="e" * 12, kind="curated", origin=f"curated:{'b1' * 16}", title="", source="operator")
+    await store_all(gtftctl.state_dir, [example, session(0)])
+    for words in (["list"], ["stats"], ["stats", "--by", "kind"], ["show", "eeee"]):
+        text = gtftctl.well("corpus", *words)
+        assert ("b1b1b1" in text) == (words[0] == "show"), text
+        assert [] == [line for line in text.splitlines() if line != line.rstrip()]
+    assert "# Rules" in gtftctl.well("corpus", "list", "--kind", "curated")
+    assert "e" * 12 in gtftctl.well("corpus", "show", "eeee")
 
 
 async def test_a_list_can_be_cut_short(gtftctl: Gtftctl) -> None:
@@ -128,6 +159,9 @@ async def test_a_purged_entry_says_so(gtftctl: Gtftctl) -> None:
     async with opened(gtftctl.state_dir) as (database, _):
         row = ("77abcdef", "a customer's name", "alice", 1_760_000_000.0)
         await database.write(lambda connection: connection.execute("INSERT INTO purges VALUES (?, ?, ?, ?)", row))
-    told = gtftctl("corpus", "explain", "77ab")
-    assert 1 == told.returncode
-    assert "error: 77abcdef was purged by alice on 2025-10-09 08:53 UTC: a customer's name\n" == told.stderr
+    for word in ("explain", "show"):
+        told = "77abcdef was purged by alice on 2025-10-09 08:53 UTC: a customer's name\n"
+        assert told == gtftctl.well("corpus", word, "77ab")
+        assert "a customer's name" == gtftctl.json("corpus", word, "77ab")["purged"]["reason"]
+    again = gtftctl("corpus", "purge", "77ab", "--reason", "once more", "--yes")
+    assert (1, True) == (again.returncode, "was purged by alice" in again.stderr)

@@ -140,9 +140,7 @@ def test_what_was_purged_stays_away(gtftctl: Gtftctl) -> None:
     assert f"purged {row['entry_id']}; no snapshot held it\n" == told
     assert not Path(row["path"]).exists()
     gtftctl.well("corpus", "collect", "--session", row["session_id"])
-    gone = gtftctl("corpus", "explain", row["entry_id"])
-    assert 1 == gone.returncode
-    assert "a customer's name" in gone.stderr
+    assert "a customer's name" in gtftctl.well("corpus", "explain", row["entry_id"])
 
 
 def test_a_review_of_nothing(gtftctl: Gtftctl) -> None:

@@ -24,7 +24,7 @@ from gtftd.schemas.control import (
     VerdictParams,
 )
 from tests.support.corpus_verbs import Told, corpus_verbs
-from tests.support.entries import session, store_all
+from tests.support.entries import opened, session, store_all
 from tests.support.gtftctl import COMMAND, Gtftctl
 
 STEPS = [
@@ -58,9 +58,9 @@ def test_an_order_is_followed_in_lines(gtftctl: Gtftctl, told: Told) -> None:
     [
         (["collect", "--session", "0123"], CollectParams(session_id="0123")),
         (["collect", "--bead", "gt-1"], CollectParams(bead="gt-1")),
-        (["artifacts", "--from", "/town"], ArtifactsParams(folder="/town")),
+        (["artifacts", "--from", "/usr"], ArtifactsParams(folder="/usr")),
         (["operational", "--database", "hq", "--database", "x"], OperationalParams(databases=("hq", "x"))),
-        (["operational", "--from", "/export"], OperationalParams(export="/export")),
+        (["operational", "--from", "/usr"], OperationalParams(export="/usr")),
         (["prime", "--role", "mayor"], PrimeParams(roles=("mayor",))),
     ],
 )
@@ -87,6 +87,28 @@ def test_a_sweep_tells_of_facts(gtftctl: Gtftctl, told: Told) -> None:
     assert "nothing was missed\n" == gtftctl.well("corpus", "sweep").split(": 0\n")[-1]
     told.steps = [CollectProgress(phase="sweep", done=2, stored=2, finished=True)]
     assert "2 new facts; entries follow" in gtftctl.well("corpus", "sweep")
+
+
+def test_an_order_that_is_refused_prints_nothing_before(gtftctl: Gtftctl, told: Told) -> None:
+    """A step that has done nothing yet is no news."""
+    told.steps = [CollectProgress(phase="operational", note="reading"), *STEPS[2:]]
+    assert "sessions: 30 of 30" == gtftctl.well("corpus", "operational").splitlines()[0]
+    for word in ("operational", "artifacts"):
+        refused = gtftctl("corpus", word, "--from", "nope")
+        assert (2, "", True) == (refused.returncode, refused.stdout, "does not exist" in refused.stderr)
+
+
+def test_added_examples_are_named(gtftctl: Gtftctl, told: Told) -> None:
+    """So that one can be shown, or purged; the first of many."""
+    file = gtftctl.state_dir.parent / "good.jsonl"
+    file.write_text("{}\n")
+    ids = tuple(f"{number:08}-abc" for number in range(11))
+    told.steps = [CollectProgress(phase="add", done=1, total=1, stored=1, entries=ids[:1], finished=True)]
+    words = ("corpus", "add", file, "--role", "polecat")
+    assert "\nentry 00000000\n" in gtftctl.well(*words)
+    assert ["00000000-abc"] == gtftctl.json(*words)["entries"]
+    told.steps = [CollectProgress(phase="add", done=11, total=11, stored=11, entries=ids, finished=True)]
+    assert "00000009, ...; `gtftctl corpus list --kind curated` shows them" in gtftctl.well(*words)
 
 
 def test_without_a_daemon_it_says_how_to_start_one(gtftctl: Gtftctl) -> None:
@@ -124,11 +146,14 @@ def test_on_a_terminal_there_is_a_bar(gtftctl: Gtftctl, told: Told) -> None:
     assert "12 stored, 15 unchanged, 3 skipped" in shown
 
 
-def test_an_audit_that_finds_something_is_exit_code_one(gtftctl: Gtftctl, told: Told) -> None:
-    """So that a timer can tell somebody."""
+async def test_an_audit_that_finds_something_is_exit_code_one(gtftctl: Gtftctl, told: Told) -> None:
+    """So that a timer can tell somebody. One that has nothing to do says so."""
+    await store_all(gtftctl.state_dir, [session(0)])
     told.steps = [AuditProgress(done=9, total=9, finished=True)]
     assert "audited 9 entries: nothing found" in gtftctl.well("corpus", "audit")
     assert ("corpus.audit", AuditParams()) == told.calls[-1]
+    told.steps = [AuditProgress(finished=True)]
+    assert "nothing to do: today's rules have seen all 1 entry\n" == gtftctl.well("corpus", "audit")
     told.steps = [AuditProgress(done=9, total=9, hits=2, tainted_snapshots=("5a" * 32,), finished=True)]
     ended = gtftctl("corpus", "audit", "--all")
     assert 1 == ended.returncode
@@ -136,11 +161,18 @@ def test_an_audit_that_finds_something_is_exit_code_one(gtftctl: Gtftctl, told: 
     assert "1 snapshot is tainted: 5a5a5a5a5a5a" in ended.stdout
 
 
-def test_doubts_are_listed_without_their_values(gtftctl: Gtftctl, told: Told) -> None:
+async def test_doubts_are_listed_without_their_values(gtftctl: Gtftctl) -> None:
+    """Out of the state's file: no daemon needs to run."""
+    row = ("d1" * 16, "0abcdef-0000", "<GENERIC_SECRET:a1b2c3>", "GENERIC_SECRET", "entropy", 0, 1_760_000_000.0)
+    async with opened(gtftctl.state_dir) as (database, _):
+        sql = "INSERT INTO doubts VALUES (?, ?, ?, ?, ?, ?, ?)"
+        await database.write(lambda connection: connection.execute(sql, row))
     for words in (["review"], ["review", "list"], ["review", "--json"], ["review", "list", "--json"]):
         text = gtftctl.well("corpus", *words)
         assert "<GENERIC_SECRET:a1b2c3>" in text
         assert "hunter2" not in text
+    (doubt,) = gtftctl.json("corpus", "review")["doubts"]
+    assert (row[0], 1) == (doubt["digest"], doubt["entries"])
 
 
 def test_a_value_is_shown_to_the_one_who_asks(gtftctl: Gtftctl, told: Told) -> None:

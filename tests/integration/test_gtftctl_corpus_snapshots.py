@@ -83,8 +83,13 @@ def test_snapshots_are_listed(built: Built) -> None:
     rows = {row["id"]: row for row in built.gtftctl.json("corpus", "snapshots")}
     assert {built.before, built.after} <= rows.keys()
     text = built.gtftctl.well("corpus", "snapshots")
-    assert built.before[:12] in text
-    assert "is not ready: " in text
+    for snapshot in (built.before, built.after):
+        (row,) = [line for line in text.splitlines() if line.startswith(snapshot[:12])]
+        assert "not ready: supervised tokens, role entries" in row
+    full = built.gtftctl.well("corpus", "snapshots", "--why")
+    for snapshot in (built.before, built.after):
+        assert f"{snapshot[:12]} is not ready: supervised tokens: " in full
+    assert "raise `snapshots.source_cap`" in full
 
 
 def test_sums_are_computed_again(built: Built) -> None:
@@ -116,7 +121,9 @@ def test_two_snapshots_are_compared(built: Built) -> None:
     assert (built.before, built.after) == (found["a"], found["b"])
     touched = [change["entry_id"] for name in ("added", "removed", "changed") for change in found[name]]
     assert "0003abcdef" in touched
-    assert "0003abcd" in built.gtftctl.well("corpus", "diff", built.before[:10], built.after[:10])
+    text = built.gtftctl.well("corpus", "diff", built.before[:10], built.after[:10])
+    assert "0003abcd" in text
+    assert max(map(len, text.splitlines())) < 120
 
 
 def test_an_entry_is_explained(built: Built) -> None:

@@ -44,7 +44,7 @@ ANTHROPIC = {
 async def test_chat_of_both_shapes_becomes_the_same_kind_of_entry(tmp_path: Path) -> None:
     """Tool calls and results, what is trainable, role, task and outcome of the file before those of the order."""
     path = write_lines(tmp_path / "examples.jsonl", [OPENAI, ANTHROPIC])
-    async with desk(tmp_path / "state", make_town(tmp_path / "gt")) as made:
+    async with desk(tmp_path / "state", make_town(tmp_path / "gt", "harbor")) as made:
         assert (2, 0, 0, 0) == counts(await last(made.documents.add(path, role="witness", task="patrol", rig="harbor")))
         found = {entry.role: entry for entry in (await made.entries("curated")).values()}
         polecat, witness = found["polecat"], found["witness"]
@@ -67,6 +67,41 @@ async def test_adding_again_changes_nothing(tmp_path: Path) -> None:
         )
         other = write(tmp_path / "b.json", json.dumps(rows, indent=1))
         assert (0, 3, 0, 0) == counts(await last(made.documents.add(other, role="crew")))
+
+
+async def test_whose_example_it_is_makes_it_another(tmp_path: Path) -> None:
+    """The same words for another role, or of another rig, take nobody's place; the answer names each entry."""
+    path = write_lines(tmp_path / "a.jsonl", [ANTHROPIC, ANTHROPIC])
+    async with desk(tmp_path / "state", make_town(tmp_path / "gt", "harbor")) as made:
+        told = [
+            await last(made.documents.add(path, role=role, rig=rig))
+            for role, rig in (("polecat", None), ("witness", None), ("polecat", "harbor"), ("polecat", None))
+        ]
+        assert [(1, 1, 0, 0)] * 3 + [(0, 2, 0, 0)] == [counts(one) for one in told]
+        assert [1, 1, 1, 1] == [len(one.entries) for one in told]
+        assert told[0].entries == told[3].entries
+        kept = {(entry.role, entry.rig) for entry in (await made.entries("curated")).values()}
+        assert {("polecat", None), ("witness", None), ("polecat", "harbor")} == kept
+
+
+@pytest.mark.parametrize(
+    ("role", "rig", "why"),
+    [
+        ("emperor", None, "'emperor' is no role; there are mayor, deacon"),
+        ("crew", "atlantis", "'atlantis' is no rig; there are harbor"),
+    ],
+)
+async def test_an_example_is_of_a_role_and_a_rig_that_there_are(
+    tmp_path: Path, role: str, rig: str | None, why: str
+) -> None:
+    """A typo would lose it for ever."""
+    path = write_lines(tmp_path / "a.jsonl", [ANTHROPIC])
+    async with desk(tmp_path / "state", make_town(tmp_path / "gt", "harbor")) as made:
+        with pytest.raises(Invalid, match=why):
+            await last(made.documents.add(path, role=role, rig=rig))
+        with pytest.raises(Invalid, match="no role"):
+            await last(made.documents.prime(["emperor"]))
+        assert {} == await made.entries("curated")
 
 
 async def test_texts_are_documents(tmp_path: Path) -> None:
@@ -93,6 +128,7 @@ async def test_texts_are_documents(tmp_path: Path) -> None:
         ('{"messages": [{"role": "wizard", "content": "x"}]}', "line 1", "'wizard'"),
         ('{"messages": [{"role": "user", "content": 5}]}', "line 1", "must be text"),
         ('{"messages": [{"role": "user", "content": ""}]}', "line 1", "says anything"),
+        ('{"role": "emperor", "messages": [{"role": "user", "content": "x"}]}', "line 1", "one of: mayor"),
         ('{"messages": ["hi"]}', "line 1", "message 1 is no object"),
         ('{"messages": [{"role": "user", "content": "x", "trainable": true}]}', "line 1", "only assistant turns"),
         ('{"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}', "line 1", "'image'"),
@@ -110,7 +146,11 @@ async def test_a_file_with_one_fault_adds_nothing(tmp_path: Path, content: str, 
     async with desk(tmp_path / "state", make_town(tmp_path / "gt")) as made:
         with pytest.raises(Invalid) as failed:
             await last(made.documents.add(path, role="crew"))
-        assert (True, True) == (where in str(failed.value), why in str(failed.value)), str(failed.value)
+        told = str(failed.value)
+        assert (True, True) == (where in told, why in told), told
+        assert (True, where != "") == (told.endswith("; nothing of this file was added"), told.count("line ") == 1), (
+            told
+        )
         assert {} == await made.entries("curated")
 
 

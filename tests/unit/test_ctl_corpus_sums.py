@@ -34,6 +34,26 @@ async def test_closed_beads_are_counted_once(tmp_path: Path) -> None:
     found = read_labels(tmp_path)
     assert (4, 1) == (found.closed, found.unlabelled)
     assert {"merged_request": {"merged": 1}, "stale": {"administrative": 2}} == found.counts
+    assert () == found.notes
+
+
+async def test_who_sends_work_back_has_done_its_own(tmp_path: Path) -> None:
+    """The table says so, or it would look like a mistake."""
+    facts = (Fact(kind="close_reason", detail="rejected by who decides"),)
+    life = artifact(
+        "gt-1",
+        entry_id="life-gt-1",
+        kind="operational",
+        origin="bead:gastown/gt-1",
+        bead="gt-1",
+        outcome=Outcome(label="completed", confidence=0.5, evidence=facts),
+    )
+    await store_all(tmp_path, [life])
+    async with opened(tmp_path) as (database, _):
+        said = ("gt-1", 1, 1.0, "Rejected: tests fail")
+        await database.write(lambda c: c.execute("INSERT INTO close_reasons VALUES (?, ?, ?, ?)", said))
+    found = read_labels(tmp_path)
+    assert ({"rejected": {"completed": 1}}, 1) == (found.counts, len(found.notes))
 
 
 def test_turns_are_found_in_their_transcript(tmp_path: Path) -> None:

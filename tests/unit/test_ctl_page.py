@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gtftd.ctl.page import call_text, draw, span
+from gtftd.ctl.page import call_text, draw, example_name, fact_text, span
 from gtftd.schemas.corpus import Conventions, Entry, Fact, Message, Outcome, ToolCall
 
 START = datetime(2026, 11, 21, 22, 27, 9, 123456, tzinfo=UTC)
@@ -62,7 +62,8 @@ def test_it_says_whose_work_it_was_and_what_became_of_it() -> None:
     """Everything that the entry knows; the episode where there was more than one."""
     lines = page()
     assert lines[:2] == ["ln-1#2  Unknown runes", "lantern/polecats/capable  merged"]
-    facts = {line[:10].strip(): line[10:].strip() for line in lines[3:20]}
+    facts = {line[:10].strip(): line[10:].strip() for line in lines[3:21]}
+    assert facts["entry"] == ENTRY.entry_id
     assert facts["outcome"] == "merged (0.95)"
     assert facts["because"] == "merged: Merged in mr-1, 2026-11-21 22:27:09 UTC"
     assert facts["in force"] == f"instructions {'ab' * 6}, gt 0.9.1"
@@ -140,3 +141,33 @@ def test_calls_are_said_shortly() -> None:
     long = ToolCall(id="", name="Edit", arguments={"old": "a" * 40 + "b" * 40, "all": False, "n": None, "to": ""})
     assert call_text(long, full=False) == f'Edit old={"a" * 20}…{"b" * 40} all=false n=null to=""'
     assert call_text(long, full=True) == f'Edit old={"a" * 40}{"b" * 40} all=false n=null to=""'
+
+
+@pytest.mark.parametrize(
+    ("fact", "wanted"),
+    [
+        (
+            Fact(kind="exit_type", detail="COMPLETED", at=START),
+            "exit type: COMPLETED, as recorded, 2026-11-21 22:27:09 UTC",
+        ),
+        (Fact(kind="exit_type", detail="COMPLETED said"), "exit type: COMPLETED, in the agent's own words"),
+        (
+            Fact(kind="close_reason", detail="merged_request by who decides"),
+            "close reason: merged request, given by the agent that decides on the merge",
+        ),
+        (Fact(kind="close_reason", detail="bare by the refinery"), "close reason: bare, given by the refinery"),
+        (Fact(kind="said", detail="Merged."), "Merged."),
+    ],
+)
+def test_facts_are_said_for_a_reader(fact: Fact, wanted: str) -> None:
+    """Who closed it and who told of an exit, in words that need no key."""
+    assert wanted == fact_text(fact)
+
+
+def test_an_example_is_called_by_what_stands_in_it() -> None:
+    """Its title, else how it begins; never a sum."""
+    example = ENTRY.model_copy(update={"kind": "curated", "title": ""})
+    assert "Begin." == example_name(example)
+    assert "Unknown runes" == example_name(ENTRY)
+    long = example.model_copy(update={"messages": (Message(role="user", content="\n" + "word " * 40),)})
+    assert (60, "word word") == (len(example_name(long)), example_name(long)[:9])
