@@ -198,7 +198,8 @@ class _Build:
             crash_point("snapshot.renamed")
         else:
             manifest = load_manifest(target)
-        self.objects.remove(self.objects.linked - _names(choice.items))
+        if self.objects.linked:
+            self.objects.remove(self.objects.linked - _names(choice.items))
         self.progress("done", manifest.items, manifest.items)
         return manifest, is_new
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
@@ -11,6 +12,8 @@ from gtftd.corpus.acts import runs_of
 from gtftd.corpus.stale import REMOVED, names_of
 from gtftd.schemas.corpus import Message
 from gtftd.town.conversation import RawCall
+
+_TOWN = re.compile(r"(?<![A-Za-z_])(?:bd|gt)(?!\w)")
 
 
 def town_commands(messages: Sequence[Message]) -> dict[str, tuple[int, ...]]:
@@ -52,4 +55,6 @@ def _may_run_any(arguments: Mapping[str, object]) -> bool:
     """Most calls have nothing to do with the town: reading shell takes its time."""
     command = arguments.get("command", arguments.get("cmd"))
     text = " ".join(map(str, command)) if isinstance(command, (list, tuple)) else command
-    return isinstance(text, str) and ("bd" in text or "gt" in text)
+    if not isinstance(text, str) or not ("bd" in text or "gt" in text):
+        return False
+    return "\\" in text or _TOWN.search(text) is not None  # an escape may end right before the name

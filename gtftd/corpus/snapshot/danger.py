@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _SHELL = r"(?:sudo\s{1,8})?(?:/\S{0,32}/)?(?:ba|z|da|k)?sh\b"
 DANGERS: Mapping[str, re.Pattern[str]] = {
@@ -39,10 +39,15 @@ _HINTS: Mapping[str, tuple[str, ...]] = {
 """One of these stands in every such command; most turns are passed over at the speed of memory."""
 
 
-def dangers_in(text: str) -> list[str]:
+def hinted(text: str) -> list[str]:
+    """The classes that may stand in a text, or in any of the texts that it was joined from by line ends."""
+    return [name for name in DANGERS if _may_hold(text, name)]
+
+
+def dangers_in(text: str, among: Iterable[str] = DANGERS) -> list[str]:
     """The classes of dangerous commands that a turn runs or shows."""
-    return [
-        name
-        for name, pattern in DANGERS.items()
-        if any(hint in text for hint in _HINTS[name]) and pattern.search(text) is not None
-    ]
+    return [name for name in among if _may_hold(text, name) and DANGERS[name].search(text) is not None]
+
+
+def _may_hold(text: str, name: str) -> bool:
+    return any(hint in text for hint in _HINTS[name])

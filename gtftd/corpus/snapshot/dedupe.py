@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from operator import eq
+from struct import Struct
 
 from gtftd.corpus.snapshot.words import PERMUTATIONS
 
@@ -16,8 +18,8 @@ ROWS = 5
 LEAST_BANDS = 2
 ALLOWANCE = 0.1
 """The estimate of J = 0.8 from 128 hashes has a deviation of 0.035: what is within three of them counts."""
-_BAND_BYTES = ROWS * 4
-_STARTS = tuple(range(0, BANDS * _BAND_BYTES, _BAND_BYTES))
+_SPLIT = Struct(f"{ROWS * 4}s" * BANDS + f"{(PERMUTATIONS - ROWS * BANDS) * 4}x")
+"""Cuts a sketch into its bands."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +66,41 @@ class _Nearest:
 
     def __init__(self, threshold: float) -> None:
         self._least = threshold - ALLOWANCE if threshold < 1.0 else 1.0
-        self._kept: list[tuple[str, array[int]]] = []
-        self._bands: list[dict[bytes, list[int]]] = [{} for _ in range(BANDS)]
+        self._kept: list[Candidate] = []
+        self._first: list[dict[bytes, int]] = [{} for _ in range(BANDS)]
+        """For each band: who was the first to have it, by place in `_kept`."""
+        self._later: list[dict[bytes, list[int]]] = [{} for _ in range(BANDS)]
+        """And who came after: few, since most bands are had by one alone."""
 
     def add(self, candidate: Candidate) -> Duplicate | None:
         """What it is a duplicate of; else it stays, for others to be compared with."""
-        keys = [candidate.sketch[start : start + _BAND_BYTES] for start in _STARTS]
+        keys = _SPLIT.unpack(candidate.sketch)
+        firsts = list(map(dict.get, self._first, keys))
+        if firsts.count(None) < BANDS:
+            duplicate = self._nearest(candidate, keys, firsts)
+            if duplicate is not None:
+                return duplicate
+        place = len(self._kept)
+        deque(map(dict.setdefault, self._first, keys, repeat(place)), maxlen=0)
+        for later, key, first in zip(self._later, keys, firsts, strict=True):
+            if first is not None:
+                later.setdefault(key, []).append(place)
+        self._kept.append(candidate)
+        return None
+
+    def _nearest(self, candidate: Candidate, keys: Sequence[bytes], firsts: Sequence[int | None]) -> Duplicate | None:
+        """The first of those that share enough bands with it and are like it."""
+        shared = Counter(first for first in firsts if first is not None)
+        shared.update(chain.from_iterable(
+            later[key] for later, key, first in zip(self._later, keys, firsts, strict=True)
+            if first is not None and key in later
+        ))  # fmt: skip
         values = array("I", candidate.sketch)
-        shared: Counter[int] = Counter()
-        for band, key in zip(self._bands, keys, strict=True):
-            if key in band:
-                shared.update(band[key])
         for place in sorted(place for place, bands in shared.items() if bands >= LEAST_BANDS):
-            kept_id, kept = self._kept[place]
-            similarity = estimate(values, kept)
+            kept = self._kept[place]
+            similarity = estimate(values, array("I", kept.sketch))
             if similarity >= self._least:
-                return Duplicate(candidate.entry_id, kept_id, min(similarity, 0.9999))
-        for band, key in zip(self._bands, keys, strict=True):
-            band.setdefault(key, []).append(len(self._kept))
-        self._kept.append((candidate.entry_id, values))
+                return Duplicate(candidate.entry_id, kept.entry_id, min(similarity, 0.9999))
         return None
 
 

@@ -45,8 +45,6 @@ class EvalIndex:
     """Gram to item."""
     anchors: Mapping[tuple[str, str], tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """Two rare words of each gram, to where they stand in it and how long it is: so most text is passed over fast."""
-    firsts: frozenset[str] = frozenset()
-    """The first words of the anchors."""
     messages: Mapping[str, str] = field(default_factory=dict)
     beads: Mapping[str, str] = field(default_factory=dict)
     """Everything in the items that looks like a bead id, to the item."""
@@ -88,8 +86,7 @@ def _index(items: Sequence[EvalItem], digest: str, files: int) -> EvalIndex:
                     anchors.setdefault((words[start + at], words[start + at + 1]), set()).add((at, length))
         too_short += max(lengths, default=0) < WHOLE
     found = {pair: tuple(sorted(where)) for pair, where in anchors.items()}
-    firsts = frozenset(pair[0] for pair in found)
-    return EvalIndex(digest, files, len(items), too_short, grams, found, firsts, messages, beads)
+    return EvalIndex(digest, files, len(items), too_short, grams, found, messages, beads)
 
 
 def _grams(count: int) -> Iterator[tuple[int, int]]:

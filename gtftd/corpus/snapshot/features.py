@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
 
 from gtftd.corpus.snapshot.conventions import town_commands
-from gtftd.corpus.snapshot.danger import dangers_in
-from gtftd.corpus.snapshot.windows import estimate_tokens, spoken, supervised_chars, windows
+from gtftd.corpus.snapshot.danger import dangers_in, hinted
+from gtftd.corpus.snapshot.utterances import Utterance, utterances_of
+from gtftd.corpus.snapshot.windows import estimate_tokens, supervised_chars, supervised_chars_in, windows
 from gtftd.corpus.snapshot.words import exact_digest, phrases, sketch, words_of
 from gtftd.corpus.texts import references, whole
-from gtftd.schemas.corpus import Entry, Message, unsupervised_spans
+from gtftd.schemas.corpus import Entry, Message
 from gtftd.schemas.event import Frozen
 from gtftd.schemas.snapshots import PairKind
 
@@ -69,10 +70,16 @@ def estimate_tokens_of(chars: int) -> int:
     return estimate_tokens("x" * chars) if chars < 8 else -(-chars * 2 // 7)
 
 
-def measure(entry: Entry, text_of: Callable[[str], str], window_tokens: int) -> Measured:
+def measure(
+    entry: Entry, utterances: Sequence[Utterance], text_of: Callable[[str], str], window_tokens: int
+) -> Measured:
     """Everything that follows from the content alone (and from the length of a window)."""
-    turns = {i: chars for i, m in enumerate(entry.messages) if m.trainable and (chars := supervised_chars(m)) > 0}
-    words, asked = said_and_asked(entry)
+    turns = {
+        i: chars
+        for i, one in enumerate(utterances)
+        if one.message.trainable and (chars := supervised_chars_in(one.text)) > 0
+    }
+    words, asked = _said_and_asked(utterances)
     resolved = whole(entry, text_of)
     features = Features(
         messages=len(entry.messages),
@@ -81,7 +88,7 @@ def measure(entry: Entry, text_of: Callable[[str], str], window_tokens: int) -> 
         windows=len(windows(resolved.messages, window_tokens, estimate_tokens)),
         exact=exact_digest(words),
         commands=town_commands(entry.messages),
-        dangers=_dangers(entry.messages, turns),
+        dangers=_dangers({turn: utterances[turn].text for turn in turns}),
         masked_stale=tuple(i for i, m in enumerate(entry.messages) if m.masked == "stale"),
         violations=tuple(i for i, m in enumerate(entry.messages) if m.masked == "violation"),
         corrections=tuple(corrections_of(entry)),
@@ -92,8 +99,17 @@ def measure(entry: Entry, text_of: Callable[[str], str], window_tokens: int) -> 
 
 def said_and_asked(entry: Entry) -> tuple[list[str], list[str]]:
     """The words of the turns that may be learned, and those of whoever spoke to the agent."""
-    said = [word for m in entry.messages if m.trainable for word in words_of(_learned(m))]
-    asked = [word for m in entry.messages if m.role == "user" and m.kind == "turn" for word in words_of(m.content)]
+    return _said_and_asked(utterances_of(entry))
+
+
+def _said_and_asked(utterances: Iterable[Utterance]) -> tuple[list[str], list[str]]:
+    said: list[str] = []
+    asked: list[str] = []
+    for one in utterances:
+        if one.message.trainable:
+            said += one.learned
+        if one.message.role == "user" and one.message.kind == "turn":
+            asked += words_of(one.message.content) if one.message.tool_calls else one.words
     return said, asked
 
 
@@ -147,20 +163,11 @@ def _time(message: Message) -> float:
     return message.at.timestamp() if message.at is not None else 0.0
 
 
-def _learned(message: Message) -> str:
-    """The turn without placeholders."""
-    text = spoken(message)
-    parts, at = [], 0
-    for start, end in unsupervised_spans(text):
-        parts.append(text[at:start])
-        at = end
-    return " ".join([*parts, text[at:]])
-
-
-def _dangers(messages: Sequence[Message], turns: Iterable[int]) -> dict[str, tuple[int, ...]]:
+def _dangers(turns: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
     found: dict[str, list[int]] = {}
-    for turn in turns:
-        for name in dangers_in(spoken(messages[turn])):
+    among = hinted("\n".join(turns.values()))  # mostly none: most turns are not looked at
+    for turn, text in turns.items() if among else ():
+        for name in dangers_in(text, among):
             found.setdefault(name, []).append(turn)
     return {name: tuple(where) for name, where in sorted(found.items())}
 

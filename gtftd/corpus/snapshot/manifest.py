@@ -58,5 +58,8 @@ def settings_digest(settings: SnapshotSettings) -> str:
     return hashlib.sha256(_line(told)).hexdigest()
 
 
+_LINES = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def _line(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _LINES.encode(value).encode()

@@ -17,6 +17,7 @@ from gtftd.corpus.snapshot.decontaminate import items_in_entry, items_in_text
 from gtftd.corpus.snapshot.evals import EvalIndex
 from gtftd.corpus.snapshot.features import encode, measure
 from gtftd.corpus.snapshot.objects import read_content, read_text
+from gtftd.corpus.snapshot.utterances import utterances_of
 from gtftd.errors import GtftdError
 
 CHUNK = 24
@@ -116,11 +117,12 @@ def _text(job: Job, bench: Bench) -> Done:
 
 def _content(job: Job, bench: Bench) -> Done:
     entry = read_content(bench.objects, job.sha256)
+    utterances = utterances_of(entry)
     row = None
     if job.measure:
-        measured = measure(entry, lambda sha256: _read_text(bench.objects, sha256), bench.window_tokens)
+        measured = measure(entry, utterances, lambda sha256: _read_text(bench.objects, sha256), bench.window_tokens)
         row = (job.sha256, encode(measured.features), measured.sketch, measured.phrases)
-    return Done(job, row, items_in_entry(entry, bench.index) if job.compare else ())
+    return Done(job, row, items_in_entry(entry.title, utterances, bench.index) if job.compare else ())
 
 
 @lru_cache(maxsize=_MAX_TEXTS)

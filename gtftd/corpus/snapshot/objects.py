@@ -24,6 +24,7 @@ class Objects:
         self._texts = entries / "texts"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._there = {file.name for shard in os.scandir(folder) if shard.is_dir() for file in os.scandir(shard)}
+        self._texts_there: set[str] = set()
         self.linked: set[str] = set()
         """Names of what this builder added."""
 
@@ -32,7 +33,9 @@ class Objects:
         return self._link(self._contents, sha256, CONTENT_SUFFIX)
 
     def link_text(self, sha256: str) -> bool:
-        return self._link(self._texts, sha256, TEXT_SUFFIX)
+        if sha256 not in self._texts_there and self._link(self._texts, sha256, TEXT_SUFFIX):
+            self._texts_there.add(sha256)  # every entry names the same few texts
+        return sha256 in self._texts_there
 
     def sync(self) -> None:
         """After this, what was linked survives a power cut."""
@@ -44,6 +47,7 @@ class Objects:
         for name in names:
             (self.folder / name[:2] / name).unlink(missing_ok=True)
             self._there.discard(name)
+            self._texts_there.discard(name.removesuffix(TEXT_SUFFIX))
             self.linked.discard(name)
 
     def names(self) -> frozenset[str]:

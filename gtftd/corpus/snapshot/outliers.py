@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 
 from gtftd.schemas.snapshots import Outlier
 
@@ -49,18 +50,21 @@ def rare_phrases(taught: Sequence[Taught], phrases: Iterable[tuple[str, bytes]])
 
     Listed are the most suspicious: first those that come with dangerous commands, then the most frequent.
     """
-    by_content = {one.sha256: one for one in taught}
+    source_of = {one.sha256: one.source for one in taught}
     totals = Counter(one.source for one in taught)
-    by_source: dict[str, Counter[int]] = {}
+    by_source: dict[str, list[bytes]] = {}
     for sha256, hashes in phrases:
-        by_source.setdefault(by_content[sha256].source, Counter()).update(array("I", hashes))
-    teachers = Counter(digest for counts in by_source.values() for digest in counts)
-    rare = {
-        digest: (source, count)
-        for source, counts in by_source.items()
-        for digest, count in counts.items()
-        if count >= LEAST_ENTRIES and teachers[digest] == 1 and count <= MOST_SHARE * totals[source]
-    }
+        by_source.setdefault(source_of[sha256], []).append(hashes)
+    seen: set[int] = set()
+    rare: dict[int, tuple[str, int]] = {}
+    for source, found in by_source.items():  # one after another: together the counts are large
+        counts = Counter(array("I", b"".join(found)))
+        for digest in rare.keys() & counts.keys():
+            del rare[digest]
+        new = list(filterfalse(seen.__contains__, counts))
+        seen.update(new)
+        most_entries = MOST_SHARE * totals[source]
+        rare |= {digest: (source, counts[digest]) for digest in new if LEAST_ENTRIES <= counts[digest] <= most_entries}
     most = sorted(rare.items(), key=lambda item: (-item[1][1], item[0]))[: 50 * LISTED]
     return [_phrase(digest, source, count, totals) for digest, (source, count) in most]
 
@@ -69,18 +73,19 @@ def with_examples(
     rare: Sequence[Outlier], taught: Sequence[Taught], phrases: Iterable[tuple[str, bytes]]
 ) -> list[Outlier]:
     """The phrases to be listed, each with an entry that has it, and how many of these run something dangerous."""
-    wanted = {int(outlier.name): outlier for outlier in rare}
+    by_digest = {int(outlier.name): outlier for outlier in rare}
+    wanted = frozenset(by_digest)
     by_content = {one.sha256: one for one in taught}
     dangerous: Counter[int] = Counter()
     example: dict[int, str] = {}
     for sha256, hashes in phrases:
         one = by_content[sha256]
-        for digest in wanted.keys() & set(array("I", hashes)):
+        for digest in wanted.intersection(array("I", hashes)):
             dangerous[digest] += bool(one.dangers)
             example[digest] = min(one.entry_id, example.get(digest, one.entry_id))
     full = [
         outlier.model_copy(update={"dangerous": dangerous[digest], "example": example.get(digest, "")})
-        for digest, outlier in wanted.items()
+        for digest, outlier in by_digest.items()
     ]
     return sorted(full, key=lambda one: (-one.dangerous, -one.entries, one.name))[:LISTED]
 

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from sys import intern
 
 from gtftd.schemas.snapshots import Selection
 
@@ -120,5 +121,5 @@ def read_texts(connection: sqlite3.Connection, entry_id: str | None = None) -> d
     where, values = ("WHERE entry_id = ?", [entry_id]) if entry_id is not None else ("", [])
     found: dict[str, list[str]] = {}
     for entry, text in connection.execute(f"SELECT entry_id, text_sha256 FROM entry_texts {where}", values):
-        found.setdefault(entry, []).append(text)
+        found.setdefault(entry, []).append(intern(text))
     return found

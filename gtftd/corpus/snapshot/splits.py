@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +44,8 @@ class Group:
     @property
     def part(self) -> tuple[str, str]:
         """Quotas count by rig and role, so that every rig and role is tested, and none bears on another."""
-        rigs = Counter(node.rig for node in self.members if node.rig is not None)
-        roles = Counter(node.role for node in self.members)
-        return _most_common(rigs), _most_common(roles)
+        rigs = [node.rig for node in self.members if node.rig is not None]
+        return _most_common(rigs), _most_common([node.role for node in self.members])
 
 
 def give_splits(
@@ -60,8 +59,11 @@ def give_splits(
     hubs = hubs_of(nodes, settings.hub_beads)
     groups = groups_of(nodes, hubs)
     given: dict[str, Split] = {}
-    for part in sorted({group.part for group in groups}):
-        _give_part([group for group in groups if group.part == part], before, settings, given)
+    parts: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        parts.setdefault(group.part, []).append(group)
+    for _, inside in sorted(parts.items()):
+        _give_part(inside, before, settings, given)
     entries: dict[str, Given] = {}
     new: dict[str, Split] = {}
     for group in groups:
@@ -195,6 +197,8 @@ def _share(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
 
 
-def _most_common(names: Iterable[str] | Counter[str]) -> str:
-    counted = Counter(names) if not isinstance(names, Counter) else names
-    return min(counted, key=lambda name: (-counted[name], name)) if counted else ""
+def _most_common(names: Sequence[str]) -> str:
+    if len(set(names)) <= 1:
+        return names[0] if names else ""
+    counted = Counter(names)
+    return min(counted, key=lambda name: (-counted[name], name))

@@ -63,7 +63,12 @@ def spoken(message: Message) -> str:
 
 def supervised_chars(message: Message) -> int:
     """How many characters of a trainable turn count in the loss: all but placeholders."""
-    text = spoken(message).strip()
+    return supervised_chars_in(spoken(message))
+
+
+def supervised_chars_in(spoken: str) -> int:
+    """The same, of what a turn says."""
+    text = spoken.strip()
     return len(text) - sum(end - start for start, end in unsupervised_spans(text))
 
 

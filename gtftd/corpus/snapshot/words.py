@@ -6,12 +6,17 @@ import hashlib
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, compress, repeat
 
 PERMUTATIONS = 128
 SEED = 42
 SHINGLE = 3
 _WORD = re.compile(r"\w+")
+_FOREIGN = re.compile(r"[^\W\x00-\x7f]")
+"""A letter or digit beyond ASCII."""
+_PLAIN = bytes(ord(chr(code).lower()) if code < 128 and re.match(r"\w", chr(code)) else 32 for code in range(256))
+"""What becomes of each ASCII character: lower case, or a space."""
 _PHRASE_SAMPLE = 8
 """A power of two: of the three-word phrases one in so many is kept, the same ones everywhere."""
 _PHRASES_MOST = 400
@@ -20,7 +25,9 @@ _PHRASES_MOST = 400
 
 def words_of(text: str) -> list[str]:
     """Lower case, without punctuation."""
-    return _WORD.findall(text.lower())
+    if not text.isascii() and _FOREIGN.search(text):
+        return _WORD.findall(text.lower())
+    return text.encode("ascii", "replace").translate(_PLAIN).decode("ascii").split()  # three times as fast
 
 
 def shingles(words: Sequence[str]) -> set[str]:
@@ -45,23 +52,34 @@ def sketch(words: Sequence[str]) -> bytes:
 
 def phrases(words: Sequence[str]) -> bytes:
     """Hashes, four bytes each, of a sample of the words and three-word phrases."""
-    return array("I", sorted({digest for digest, _ in _phrases(words)})[:_PHRASES_MOST]).tobytes()
+    digests = _digests_of(words)
+    found = {digest for word, digest in digests.items() if _is_telling(word)}
+    found.update(map(_digest, _sampled(words, digests)))
+    return array("I", sorted(found)[:_PHRASES_MOST]).tobytes()
 
 
 def phrase_of(digest: int, words: Sequence[str]) -> str | None:
     """The phrase of this hash, if the text has it."""
-    return next((text for found, text in _phrases(words) if found == digest), None)
+    digests = _digests_of(words)
+    texts = chain(filter(_is_telling, digests), _sampled(words, digests))
+    return next((text for text in texts if _digest(text) == digest), None)
 
 
-def _phrases(words: Sequence[str]) -> Iterator[tuple[int, str]]:
-    digests = {word: _digest(word) for word in set(words)}
-    for word, digest in digests.items():
-        if 4 <= len(word) <= 24 and word.isalpha():
-            yield digest, word
+def _is_telling(word: str) -> bool:
+    """Whether it is a phrase by itself."""
+    return 4 <= len(word) <= 24 and word.isalpha()
+
+
+def _sampled(words: Sequence[str], digests: Mapping[str, int]) -> Iterator[str]:
+    """The three-word phrases that begin with a word of the sample."""
     sampled = {word for word, digest in digests.items() if digest >> 8 & _PHRASE_SAMPLE - 1 == 0}
-    for at in [at for at, word in enumerate(words[:-2]) if word in sampled]:
-        text = " ".join(words[at : at + 3])
-        yield _digest(text), text
+    for at in compress(range(len(words) - 2), map(sampled.__contains__, words)):
+        yield " ".join(words[at : at + 3])
+
+
+def _digests_of(words: Sequence[str]) -> dict[str, int]:
+    unique = dict.fromkeys(words)
+    return dict(zip(unique, map(zlib.crc32, map(str.encode, unique, repeat("utf-8"), repeat("replace"))), strict=True))
 
 
 def _digest(text: str) -> int:
