@@ -38,6 +38,9 @@ def cuts(original: str, scrubbed: str) -> Iterator[Cut]:
     gaps.append(scrubbed[ends[-1] :])
     _, start = _found(original, gaps[0], 0)
     for place, gap in zip(places, gaps[1:], strict=True):
+        if original.startswith(place.group(), start):  # it stood there before
+            _, start = _found(original, gap, start + len(place.group()))
+            continue
         if gap.strip("'\""):
             end, following = _found(original, gap, start)
         else:

@@ -21,7 +21,7 @@ _STRONG = re.compile(
 )
 _ABOUT = re.compile(
     r"file|path|name|type|count|limit|max|min|len|size|budget|usage|expir|ttl|env|url|uri|field|policy|hint|reset|prompt"
-    r"|manager|store|provider|version|rotat|scope|_ids?$|-ids?$|izer|s$|label|placeholder|text|regex|pattern|format|error"
+    r"|manager|store|provider|version|rotat|scope|_ids?$|-ids?$|^ids?$|izer|s$|label|placeholder|text|regex|pattern|format|error"
     r"|message|title|help|desc|mgr|lifetime|history|chang|requir|\.(?:json|ya?ml|toml|txt|pem|md|py|js|lock|pub)\b|valid|length|strength|column|header|param|input|date|_at$|kind|class|style|public|ref$|arn"
 )
 _TAIL = re.compile(
@@ -40,18 +40,19 @@ _LONGEST_READ = 200
 """A longer run without a blank behind such a name is a secret unread; it also bounds the work on hostile text."""
 _DULL = frozenset(
     {
-        "none", "null", "nil", "true", "false", "undefined", "string", "str", "int", "bool", "boolean", "number",
+        "text", "varchar", "none", "null", "nil", "true", "false", "undefined", "string", "str", "int", "bool", "boolean", "number",
         "bytes", "any", "optional", "object", "required", "password", "passwd", "secret", "token", "empty", "unset",
         "redacted", "hidden", "env", "oidc", "vault", "changeme", "example", "yes", "no", "const", "let", "var", "self",
         "func", "list", "await", "new", "return", "async", "lambda", "if", "else", "not", "this", "req", "res", "function", "dict", "map", "array", "date", "the", "and", "is", "in", "for", "or", "with",
     }
 )  # fmt: skip
 _NOT_A_VALUE = re.compile(
-    r"\$|<|\\[dwsSDW]|\[|\(|\?|\{\{|\{[a-z_]|%\(|%[sdv]|\*{3}|-|=|:|/\*|\.\.\.|…|your[_-]|xxx", re.IGNORECASE
+    r"\$|<|\\[dwsSDW]|\[|\(|\?|\{\{|\{[a-z_]|%\(|%[sdv]|\*{2}|-|=|:|/\*|\.\.\.|…|your[_-]|xxx", re.IGNORECASE
 )
 _CALL = re.compile(r"[A-Za-z_][\w.]*[(\[].*")
 _NAME_CHAIN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
-_IDENTIFIER = re.compile(r"[a-z]+(?:_[a-z]+)+|[a-z]+(?:[A-Z][a-z]+)+|[A-Z][a-z]+(?:[A-Z][a-z]+)*")
+_IDENTIFIER = re.compile(r"[a-z]+(?:_[a-z]+)+|[a-z]+(?:[A-Z][a-z]+)+|[A-Z]+[a-z]+(?:[A-Z]+[a-z]+)*")
+_NAME_LIKE = re.compile(r"[A-Za-z]+\d{0,4}(?:[_.-][A-Za-z]+\d{0,4})*")
 _HARMLESS = re.compile(
     r"[a-z]{2,12}-[a-z0-9]{2,8}(?:\.\d+)*|(?:\.{0,2}/|~).*|https?://.*|v?\d+(?:\.\d+)+|\d+|"
     r"(?:toolu|msg|req|call)_\w+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -125,7 +126,7 @@ def _in_tag(text: str, start: int) -> bool:
 
 def _is_wordy(value: str) -> bool:
     """A word, or names joined: what stands next to a password in a list or a table."""
-    return _IDENTIFIER.fullmatch(value) is not None or not any(sign.isdigit() or sign in "!@#$%^&*+" for sign in value)
+    return _NAME_LIKE.fullmatch(value) is not None or not any(sign.isdigit() or sign in "!@#$%^&*+" for sign in value)
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -311,6 +312,8 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
         return False
     atoms = re.split(r"[^A-Za-z0-9]+", value)
     odd = any(is_odd(atom) for atom in atoms) or is_odd(re.sub(r"[^A-Za-z0-9]", "", value))
+    if _ABOUT.search(rest) is not None and _HEX_ONLY.fullmatch(value):
+        return False
     if keyword in _VAGUE or _ABOUT.search(rest) is not None:
         return odd and "/" not in value[:1]
     return odd or (
@@ -323,10 +326,11 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
 _JOINED_WORDS = re.compile(r"[A-Za-z]{3,12}(?:([-._])[A-Za-z]{3,12})(?:\1[A-Za-z]{3,12}){1,10}")
 """`correct-horse-battery`: a passphrase, where the name says so."""
 _OF_CODE = ("self.", "config", "phrase", "password", "secret", "args.", "process.", "settings", "getenv", "environ")
+_HEX_ONLY = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DOTTED = re.compile(r"\(\)|->|\?\.|\w\(|\[\d|\)\.")
 _SERIAL = re.compile(
-    r"[A-Za-z]+(?:[-_./:]?[A-Za-z]+)*[-_./:]?\d{1,4}(?:[-_.][A-Za-z]+)?|[a-z]+\d?(?:[-_.][a-z0-9]{1,12})+"
+    r"[A-Za-z]+(?:[-_./:][A-Za-z]+)*[-_./:]?\d{1,4}(?:[-_.][A-Za-z]+)?|[a-z]+\d?(?:[-_.][a-z0-9]{1,12})+"
 )
 
 

@@ -9,7 +9,7 @@ Found = tuple[int, int, str, bool]
 """Start, end, kind, and whether it is certain."""
 
 _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+'-"
-_DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}(?P<top>[A-Za-z]{2,24})(?![A-Za-z0-9-])")
+_DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}(?P<top>[A-Za-z]{2,24})(?![A-Za-z0-9_-])")
 _NO_TOP = frozenset({
     "service", "socket", "timer", "target", "mount", "slice", "js", "ts", "py", "go", "rs", "md", "json", "yaml", "yml",
     "toml", "html", "css", "png", "svg", "jpg", "parametrize", "fixture", "setter", "getter", "property", "mark", "cpp",
@@ -34,7 +34,7 @@ _NOBODY_V4 = ("255.", "192.0.2.", "198.51.100.", "203.0.113.", "224.0.0.")
 _NOBODY_V6 = IPv6Network("2001:db8::/32")
 """Addresses for documentation, masks, and what everybody listens to."""
 _HOME = re.compile(
-    r"(?P<before>/home/|/Users/|[\\/]{1,2}Users[\\/]{1,2}|-home-|-Users-)(?P<user>[A-Za-z0-9_][A-Za-z0-9._]{0,63})"
+    r"(?P<before>/home/|/Users/|[\\/]{1,2}Users[\\/]{1,2}|(?<![A-Za-z0-9])-home-|(?<![A-Za-z0-9])-Users-)(?P<user>[A-Za-z0-9_][A-Za-z0-9._]{0,63})"
 )
 _SHARED = frozenset({
     "shared", "linuxbrew", "runner", "public", "default", "user", "users", "user1", "username", "you", "me", "name", "user_name",

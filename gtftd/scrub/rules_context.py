@@ -81,7 +81,7 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         "SESSION_ID",
         r"(?<![A-Za-z0-9])(?i:phpsessid|jsessionid|asp\.net_sessionid|connect\.sid|laravel_session|sessionid|_session|session_?id|user_session"
         r"|csrftoken|xsrf-token|remember_token|next-auth\.session-token|sid)=(?P<secret>[A-Za-z0-9%._~+/:-]{12,1000})",
-        check=lambda value: looks_given(value) and not _is_uuid(value),
+        check=lambda value: looks_given(value) and not _is_uuid(value) and any(sign.isdigit() for sign in value),
     ),
     _rule(
         "url.password",

@@ -16,6 +16,9 @@ from gtftd.scrub.randomness import surprise
 
 MIN_RUN = 16
 _ATOM = re.compile(r"[A-Za-z0-9]+")
+_HUMP = re.compile(r"[A-Z][a-z]{2,}")
+"""A word in an identifier: `TeardownHook`."""
+_STRUCT = re.compile(r"[xcbBhHiIlLqQnNefdspP0-9]+")
 _HEX = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)")
 _SAFE = re.compile(
     r"""
@@ -32,7 +35,7 @@ _SAFE = re.compile(
 _NAMED_SUM = re.compile(
     r"(?:commit|shasum|sha-?\d*|md5|merged?|tree|parent|head|index|rev|revision|hash(?:es)?|digest|blob|checksum|checksums|refs|git|oid"
     r"|objects?|tag|pick|etag|integrity|fingerprint|h1|zh|bundle|crc|sum|sums|trace_?id|span_?id|request_?id|container|image|layer"
-    r"|snapshot|squash|fixup|revert(?:s|ed)?|cherry|base|onto|from|at|bisect|origin|branch|blake\w{0,3}|ref|resolved|hexsha|gen|vendor"
+    r"|s/n|drc|snapshot|squash|fixup|revert(?:s|ed)?|cherry|base|onto|from|at|bisect|origin|branch|blake\w{0,3}|ref|resolved|hexsha|gen|vendor"
     r"|uuid|guid|build|buildid|build-id|version|checkout|reset|show|log|diff|rebase|master|main|cid|eid|etags|nonce_pub|signature_of"
     r"|address|txid|tx|block|pubkey|public|pub|colou?r|object_id|_id|correlation|hex|sequence|dna|node|file|name|inode|serial|cursor)"
     r"[\"'`]?\W{0,4}(?:[0-9a-f]{7,40}\W{1,3})?\Z",
@@ -47,6 +50,9 @@ _NAMED_SECRET = re.compile(
     re.IGNORECASE,
 )
 _COMMIT = re.compile(r"(?:^|[\s(\"'])(?:[Cc]ommit|Merge:|tree|parent) \Z")
+_SECRET_NEAR = re.compile(
+    r"(?i)key(?!s\.openpgp|server)|token|secret|passw|pwd|credential|auth|bearer|seed|salt|hmac|pepper|login|cookie|session|curl|-H|value|works with"
+)
 _LINE_HEAD = re.compile(r"(?:^|[\n\r])[+^>* |/\\•·-]{0,8}\Z")
 _LISTED = re.compile(r"(?: {2}| \*)[\w./-]+")
 _DATA = re.compile(
@@ -114,6 +120,8 @@ def is_odd(atom: str) -> bool:
         return False
     if digits == 0:
         limit = 0.6
+    if 2 * sum(map(len, _HUMP.findall(atom))) >= size:
+        return False
     return surprise(atom) > limit and not _is_row(atom)
 
 
@@ -128,6 +136,8 @@ def is_harmless_here(text: str, start: int, end: int) -> bool:
     piece = text[start:end]
     before = text[max(0, start - 48) : start]
     if len(piece) > MAX_TOKEN or _DATA.match(piece) or _DATA_BEFORE.search(before):
+        return True
+    if before[-1:] in ("<", ">", "!", "@") and before[-2:-1] in ('"', "'") and _STRUCT.fullmatch(piece):
         return True
     bare = piece.rstrip("=")
     if _in_block(text, start, "PRIVATE"):
@@ -164,6 +174,9 @@ def _is_sum(text: str, start: int, end: int, before: str) -> bool:
     if size not in (32, 40, 56, 64, 96, 128):
         return False
     if _SUM_NEAR.search(text, max(0, start - 200), start):
+        return True
+    line = text[max(0, start - 120) : start].rpartition("\n")[2]
+    if size in (40, 64) and _SECRET_NEAR.search(line) is None:
         return True
     head = start == 0 or before[-1:] in "@#" or _LINE_HEAD.search(before) is not None
     return head if size in (40, 64) else head and _LISTED.match(text, end) is not None
