@@ -148,7 +148,8 @@ class Collector:
 
     async def _follow(self, session: Session, stints: Sequence[Stint], state: State) -> Plan:
         """Read, plan, and do what the plan says; what is early waits until its time is over."""
-        transcript, plan = await asyncio.to_thread(self._plan, session, stints, state)
+        async with self._reading.computing:
+            transcript, plan = await asyncio.to_thread(self._plan, session, stints, state)
         ready = plan.entries if self._may_come(plan.early) else (*plan.entries, *plan.early)
         for planned in ready:
             await self._put(await self._draft(session, planned, transcript.agent_program, transcript.cwd))
@@ -193,13 +194,18 @@ class Collector:
 
     async def _put(self, draft: Draft) -> None:
         """An entry made of the same things as last time is there already."""
-        scrubber = await asyncio.to_thread(self._scrubber)
-        digest = await asyncio.to_thread(draft.digest, scrubber)
         identity = draft.planned.entry_id
-        if self._digests.get(identity) == digest:
+        async with self._reading.computing:
+            digest, entry = await asyncio.to_thread(self._scrubbed, draft, self._digests.get(identity))
+        if entry is None:
             return
-        await self._store_entry(await asyncio.to_thread(draft.entry, scrubber))
+        await self._store_entry(entry)
         _remember(self._digests, identity, digest)
+
+    def _scrubbed(self, draft: Draft, before: bytes | None) -> tuple[bytes, ScrubbedEntry | None]:
+        scrubber = self._scrubber()
+        digest = draft.digest(scrubber)
+        return digest, None if digest == before else draft.entry(scrubber)
 
     async def _store_entry(self, scrubbed: ScrubbedEntry) -> None:
         put, entry = await self._store.put(scrubbed), scrubbed.entry

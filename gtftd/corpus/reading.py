@@ -26,7 +26,10 @@ READERS = 2
 
 
 class Reading:
-    """Finds and reads what sessions said. `turn` keeps more than two from being in memory at once."""
+    """Finds and reads what sessions said. `turn` keeps more than two from being in memory at once.
+
+    `computing` is for the steps that only compute: two threads of them wait for one another longer than they work.
+    """
 
     def __init__(self, town: Callable[[], Town], spool: Spool, *, max_line_bytes: int) -> None:
         self._town = town
@@ -35,6 +38,7 @@ class Reading:
         self._kept: OrderedDict[State, Transcript] = OrderedDict()
         self._lock = Lock()
         self.turn = asyncio.Semaphore(READERS)
+        self.computing = asyncio.Lock()
 
     async def find(self, session: Session) -> State | None:
         return await asyncio.to_thread(self._find, session)
