@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
+from re import _parser as parser  # type: ignore[attr-defined]
 
 from gtftd.scrub.assignments import flagged, named, told
 from gtftd.scrub.encodings import block_around, decoded
 from gtftd.scrub.keys import key_end
 from gtftd.scrub.owned import Owned
 from gtftd.scrub.personal import email, home, ipv4, ipv6, phone
-from gtftd.scrub.probes import scanner
+from gtftd.scrub.probes import Mark, scanner
 from gtftd.scrub.randomness import surprise
 from gtftd.scrub.rules import Rule, all_rules
 from gtftd.scrub.shapes import MIN_RUN, is_harmless_here, is_odd, suspicious
@@ -29,6 +30,9 @@ _RUN = re.compile(r"[A-Za-z0-9+/_=.~-]+")
 _RUN_SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_=.~-"
 _CODED = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
+_MARGIN = " \t\r\n│┃║|>"
+_NAME_LENGTH = 120
+_FARTHEST = 24000
 _REACH = 320
 """A candidate this far before a seam cannot cross it, private keys aside."""
 
@@ -41,39 +45,58 @@ class Finder:
 
     def spans(self, text: str) -> list[Span]:
         """What must go, in the order of the text, without overlap."""
-        source = source_view(text)
-        return merged(self._spans(source, DEPTH), source.text)
+        return self.spans_each([text])[0]
+
+    def spans_each(self, texts: Sequence[str]) -> list[list[Span]]:
+        """The same for several texts, which are read together: each pass over a text has its price."""
+        sources = [source_view(text) for text in texts]
+        return [merged(spans, view.text) for view, spans in zip(sources, self._read(sources, DEPTH), strict=True)]
 
     def crossing(self, view: View) -> list[Span]:
         """What lies across the seams of a view that somebody joined."""
-        hits = self._hits(view, DEPTH, crossing=True)
+        hits = self._hits(view, *self._marked([view])[0], DEPTH, crossing=True)
         return merged([span_of(view, hit) for hit in hits], "")
 
-    def _spans(self, source: View, depth: int) -> list[Span]:
-        base = undressed(source)
-        spans = [span_of(base, hit) for hit in self._hits(base, depth, crossing=False)]
-        if base is not source:
-            spans += [span_of(source, hit) for hit in self._known.hits(source)]
-        whole = joined(base)
-        if whole is not None:
-            view = undressed(whole) if "%" in whole.text or "\\" in whole.text else whole
-            view = whole if view is not whole and view.text == whole.text else view
-            spans += [span_of(whole, hit) for hit in self._hits(whole, depth, crossing=True)]
-        return spans
+    def _read(self, sources: Sequence[View], depth: int) -> list[list[Span]]:
+        bases = [undressed(source) for source in sources]
+        wholes = [joined(base) for base in bases]
+        views = [*bases, *(whole for whole in wholes if whole is not None)]
+        marked = iter(self._marked(views))
+        found: list[list[Span]] = []
+        for base in bases:
+            marks, owned = next(marked)
+            hits = self._hits(base, marks, owned, depth, crossing=False) if marks or owned else ()
+            found.append([span_of(base, hit) for hit in hits])
+        for index, whole in enumerate(wholes):
+            if whole is not None:
+                marks, owned = next(marked)
+                hits = self._hits(whole, marks, owned, depth, crossing=True) if marks or owned else ()
+                found[index] += [span_of(whole, hit) for hit in hits]
+        dressed = [index for index, source in enumerate(sources) if bases[index] is not source]
+        for index, hits in zip(dressed, self._known.hits_each([sources[at] for at in dressed]), strict=True):
+            found[index] += [span_of(sources[index], hit) for hit in hits]
+        return found
+
+    def _marked(self, views: Sequence[View]) -> list[tuple[list[Mark], list[Hit]]]:
+        marks = scanner().scan_each([view.probe for view in views])
+        return list(zip(marks, self._known.hits_each(views), strict=True))
 
     def _inside(self, text: str, depth: int) -> list[Span]:
         """What stands in a text that was found inside of another."""
-        return merged(self._spans(View(text.replace(BLANK, " ")), depth), "")
+        return merged(self._read([View(text.replace(BLANK, " "))], depth)[0], "")
 
-    def _hits(self, view: View, depth: int, *, crossing: bool) -> list[Hit]:
+    def _hits(self, view: View, marks: list[Mark], owned: list[Hit], depth: int, *, crossing: bool) -> list[Hit]:
         look = Look(view, crossing=crossing)
-        look.hits.extend(hit for hit in self._known.hits(view) if not crossing or view.seams_within(hit.start, hit.end))
+        look.hits.extend(hit for hit in owned if not crossing or view.seams_within(hit.start, hit.end))
         runs: list[tuple[int, int]] = []
         mixed: list[tuple[int, int]] = []
-        past = 0
-        for start, what, end in scanner().scan(view.probe):
-            if crossing and what != "key" and view.first_seam(start - _back(what)) > end + _REACH:
-                continue
+        past = seam = 0
+        for start, what, end in marks:
+            if crossing and what != "key":
+                if start >= seam:
+                    seam = view.first_seam(start)
+                if seam > end + _REACH and (not (back := _back(what)) or view.first_seam(start - back) > end + _REACH):
+                    continue
             if isinstance(what, Rule):
                 look.rule(what, start)
             elif what in ("digits", "letters"):
@@ -94,10 +117,14 @@ class Finder:
     def _run(self, look: Look, start: int, end: int, depth: int) -> None:
         """A run may be a text in other clothes; else what no rule explained may have been drawn by chance."""
         text = look.view.text
-        if depth > 0 and not look.is_joined and start >= look.block_end and (block := block_around(text, start, end)):
-            look.block_end = block[1]
-            if (hidden := decoded(block[2])) is not None:
-                self._coded(look, block[0], block[1], hidden, depth)
+        if depth > 0 and not look.is_joined and start >= look.block_end and _is_line(text, start, end):
+            block = block_around(text, start, end)
+            if block is not None:
+                look.block_end = block[1]
+                if (hidden := decoded(block[2])) is not None:
+                    self._coded(look, block[0], block[1], hidden, depth)
+        if end - start <= _NAME_LENGTH and _is_plain(text[start:end]) and look.is_free(start, end):
+            return
         if depth > 0 and _may_be_coded(text[start : min(end, start + 400)]):
             for at, whole in _coded_parts(text, start, end):
                 stop = look.without_words(at, whole)
@@ -154,10 +181,10 @@ class Look:
             line = text[max(0, start - 300) : start].rpartition("\n")[2]
             if not any(word in line for word in rule.near):
                 return
-        begin = max(0, start - rule.back)
-        found = rule.pattern.search(text, begin, start + 24000) if rule.back else rule.pattern.match(text, start)
-        if found is None and self._crossing:
-            found = None
+        if rule.back:
+            found = rule.pattern.search(text, max(0, start - rule.back), start + min(_width(rule), _FARTHEST) + 2)
+        else:
+            found = rule.pattern.match(text, start)
         if found is None or (rule.back and found.start() > start):
             return
         group = "secret" if "secret" in rule.pattern.groupindex else 0
@@ -219,6 +246,10 @@ class Look:
         """A word with signs in it that reads like a password."""
         if self.free(start, end) == [(start, end)] and is_mixed_password(self.view.text[start:end]):
             self.add(Hit(start, end, "PASSWORD", "mixed", SHAPE, False))
+
+    def is_free(self, start: int, end: int) -> bool:
+        """Whether no hit so far covers any of a span."""
+        return not self.hits or self.free(start, end) == [(start, end)]
 
     def free(self, start: int, end: int) -> list[tuple[int, int]]:
         """The parts of a span that no hit so far covers."""
@@ -325,6 +356,17 @@ def _run_around(text: str, start: int) -> tuple[int, int]:
     return start - (len(head) - len(head.rstrip(_RUN_SIGNS))), end
 
 
+def _is_line(text: str, start: int, end: int) -> bool:
+    """Whether a run may be all that stands on its line."""
+    return (start == 0 or text[start - 1] in _MARGIN) and (end >= len(text) or text[end] in _MARGIN)
+
+
+@lru_cache(maxsize=1 << 15)
+def _is_plain(run: str) -> bool:
+    """Neither encoded nor drawn by chance, wherever it stands: most of what people write."""
+    return not _may_be_coded(run) and not suspicious(run)
+
+
 @lru_cache(maxsize=1 << 15)
 def _may_be_coded(run: str) -> bool:
     """Names of words, joined by whatever, are no code: the cheapest look at the most frequent runs."""
@@ -347,6 +389,12 @@ def _coded_parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _back(what: Rule | str) -> int:
     return what.back if isinstance(what, Rule) else 0
+
+
+@cache
+def _width(rule: Rule) -> int:
+    """The most that the rule's pattern can match."""
+    return int(parser.parse(rule.source).getwidth()[1])
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from gtftd.scrub.encodings import encodings
@@ -48,8 +48,16 @@ class Owned:
         """The same for several views, read in one pass."""
         if self._scanner is None or not views:
             return [[] for _ in views]
-        marks = self._scanner.scan_each([view.probe for view in views])
-        return [self._confirmed(view, found) if found else [] for view, found in zip(views, marks, strict=True)]
+        probes = [view.probe for view in views]
+        hits = [
+            self._confirmed(view, marks) if marks else []
+            for view, marks in zip(views, self._scanner.scan_each(probes), strict=True)
+        ]
+        if self._squeezed is not None:
+            squeezed = self._squeezed.scan_each([probe.translate(None, _MARGIN) for probe in probes])
+            for view, marks, found in zip(views, squeezed, hits, strict=True):
+                found.extend(self._folded(view, marks) if marks else ())
+        return hits
 
     def _confirmed(self, view: View, marks: Iterable[Mark]) -> list[Hit]:
         found: list[Hit] = []
@@ -58,7 +66,7 @@ class Owned:
             end = start + len(said)
             if view.text[start:end] == said:
                 found += self._hit(view, start, end, said)
-        return [*found, *self._folded(view)]
+        return found
 
     def _hit(self, view: View, start: int, end: int, said: str) -> Iterator[Hit]:
         if said in self._forms:
@@ -67,13 +75,11 @@ class Owned:
         elif self._people[said] == "HOME" or _is_word(view.text, start, end):
             yield Hit(start, end, self._people[said], "owned", PERSON, True, said)
 
-    def _folded(self, view: View) -> Iterator[Hit]:
+    def _folded(self, view: View, marks: Iterable[Mark]) -> Iterator[Hit]:
         """Where they stand with line ends, margins or blanks in between, as a terminal folds them."""
-        if self._squeezed is None:
-            return
         probe = view.probe
         places: list[int] = []
-        for at, form, _end in self._squeezed.scan(probe.translate(None, _MARGIN)):
+        for at, form, _end in marks:
             places = places or [place for place, sign in enumerate(probe) if sign not in _MARGIN]
             said = str(form)
             start, end = places[at], places[at + len(_bare(said)) - 1] + 1

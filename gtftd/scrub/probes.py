@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from gtftd.scrub.compiled import cache_folder, database_of
 from gtftd.scrub.rules import Rule, all_rules
 
 _LEAST_ATOM = 8
@@ -31,54 +33,59 @@ SPECIAL = {
 """What is no rule of one shape; each has code of its own. Patterns of the scanner, not of `re`."""
 
 
-@dataclass(frozen=True)
-class Probed:
-    """Where a head was found: from its start to the end of its probe."""
+Mark = tuple[int, "Rule | str", int]
+"""Start, what, end of a place that wants a closer look."""
 
-    what: Rule | str
-    start: int
-    end: int
+_PART = b"\0" * 32
+"""Stands between texts that are scanned together: no head reaches over it."""
+_END = b"\n\n"
 
 
 class Scanner:
     """A compiled database of patterns. Threads take turns: a scan takes milliseconds a megabyte."""
 
-    def __init__(self, patterns: Iterable[tuple[Rule | str, str]]) -> None:
-        import hyperscan
-
+    def __init__(self, patterns: Iterable[tuple[Rule | str, str]], *, cache: Path | None = None) -> None:
         self._what, expressions = zip(*patterns, strict=True)
-        self._database: Any = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(
-            expressions=[expression.encode("ascii", "replace") for expression in expressions],
-            ids=list(range(len(expressions))),
-            elements=len(expressions),
-            flags=[hyperscan.HS_FLAG_SOM_LEFTMOST | hyperscan.HS_FLAG_DOTALL] * len(expressions),
-            ext=[_bounds(hyperscan, what) for what in self._what],
-        )
+        heads = [expression.encode("ascii", "replace") for expression in expressions]
+        shortest = [_LEAST_ATOM + 1 if what == "digits" else 0 for what in self._what]
+        self._database: Any = database_of(heads, shortest, cache=cache)
         self._lock = Lock()
 
-    def scan(self, text: bytes) -> list[tuple[int, Rule | str, int]]:
-        """Start, what, end: in the order of the text. Of one head that matches at one place many times, the first."""
+    def scan(self, text: bytes) -> list[Mark]:
+        """The marks in one text, in its order. Of one head that matches at one place many times, the first."""
+        return self.scan_each([text])[0]
+
+    def scan_each(self, texts: Sequence[bytes]) -> list[list[Mark]]:
+        """The marks in each text: all are read in one pass, since each pass has its price."""
         found: dict[tuple[int, int], int] = {}
 
         def note(what: int, start: int, end: int, _flags: int, _context: object) -> None:
             found.setdefault((start, what), end)
 
         with self._lock:
-            self._database.scan(text, match_event_handler=note)
-        what_of = self._what
-        return [(start, what_of[what], end) for (start, what), end in sorted(found.items())]
+            self._database.scan(_PART + _BETWEEN.join(texts) + _END, match_event_handler=note)
+        marks: list[list[Mark]] = [[] for _ in texts]
+        if not found:
+            return marks
+        begins = [len(_PART)]
+        for text in texts:
+            begins.append(begins[-1] + len(text) + len(_BETWEEN))
+        what_of, index, begin, stop, into = self._what, -1, 0, -1, marks[0]
+        for (start, what), end in sorted(found.items()):
+            if start >= stop - 1:
+                index = bisect_right(begins, start + 1) - 1
+                begin, stop = begins[index], begins[index + 1]
+                into = marks[index]
+            if end <= stop - len(_PART):
+                into.append((max(start - begin, 0), what_of[what], end - begin))
+        return marks
 
 
-def _bounds(hyperscan: Any, what: Rule | str) -> Any:
-    """A digit alone begins no secret: an atom needs nine characters and what ends it."""
-    if what == "digits":
-        return hyperscan.ExpressionExt(hyperscan.HS_EXT_FLAG_MIN_LENGTH, 0, 0, _LEAST_ATOM + 1, 0, 0)
-    return hyperscan.ExpressionExt(0, 0, 0, 0, 0, 0)
+_BETWEEN = _END + _PART
 
 
 @cache
 def scanner() -> Scanner:
     """The scanner of all rules; compiled at the first text."""
     rules = [(rule, rule.head()) for rule in all_rules()]
-    return Scanner([*rules, *SPECIAL.items()])
+    return Scanner([*rules, *SPECIAL.items()], cache=cache_folder())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from functools import cached_property
 from html import unescape
 
 MAX_PASSES = 4
@@ -57,15 +56,19 @@ class View:
         self.parent = parent
         self.is_session = False
         """Whether the seams are those between messages: nothing but the value itself says that they belong together."""
+        self._probe: bytes | None = None
         self._at: list[int] = []
         self._size: list[int] = []
         self._from: list[int] = []
         self._to: list[int] = []
 
-    @cached_property
+    @property
     def probe(self) -> bytes:
         """One byte a character, so that places agree; what is not ASCII becomes a question mark."""
-        return self.text.encode("ascii", "replace") + b"\n\n"
+        probe = self._probe
+        if probe is None:
+            probe = self._probe = self.text.encode("ascii", "replace")
+        return probe
 
     @property
     def seams(self) -> list[int]:
