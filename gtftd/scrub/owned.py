@@ -49,14 +49,13 @@ class Owned:
         if self._scanner is None or not views:
             return [[] for _ in views]
         probes = [view.probe for view in views]
-        hits = [
-            self._confirmed(view, marks) if marks else []
-            for view, marks in zip(views, self._scanner.scan_each(probes), strict=True)
-        ]
+        whole = self._scanner.scan_each(probes)
+        hits = [self._confirmed(view, marks) if marks else [] for view, marks in zip(views, whole, strict=True)]
         if self._squeezed is not None:
             squeezed = self._squeezed.scan_each([probe.translate(None, _MARGIN) for probe in probes])
-            for view, marks, found in zip(views, squeezed, hits, strict=True):
-                found.extend(self._folded(view, marks) if marks else ())
+            for index, marks in enumerate(squeezed):
+                if len(marks) > sum(len(_bare(str(form))) >= _LEAST_FOLDED for _, form, _ in whole[index]):
+                    hits[index].extend(self._folded(views[index], marks))
         return hits
 
     def _confirmed(self, view: View, marks: Iterable[Mark]) -> list[Hit]:

@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version as version_of
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 32
 _MAX_ROUNDS = 3
+_READ_AHEAD = 256 * 1024
+_REMEMBERED = 16384
+_SHORT = 64
 _SEAL = object()
 _CALL_ID = re.compile(r"(?:toolu|srvtoolu|call|tool|screen|fc)_[A-Za-z0-9]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -89,7 +92,7 @@ def rules_version() -> str:
 
 
 class Scrubber:
-    """Replaces secrets and people. One instance serves any thread: it holds no state but its settings."""
+    """Replaces secrets and people. One instance serves any thread: its settings, and which texts it found clean, are its state."""
 
     def __init__(
         self,
@@ -109,6 +112,7 @@ class Scrubber:
         self._key = key
         self._owned = (dict(known_values), home, tuple(users), tuple(hosts))
         self._allowed = frozenset(allowed)
+        self._nothing = Remembered()
         self.version = rules_version()
 
     @cached_property
@@ -155,8 +159,23 @@ class Scrubber:
         messages = []
         for index, raw in enumerate(raws):
             work.message = index
+            if index == work.read_to:
+                self._read_ahead(raws, work)
             messages.append(self._message(raw, work))
         return ScrubbedMessages(tuple(messages), dict(work.counts), tuple(work.doubts))
+
+    def _read_ahead(self, raws: Sequence[RawMessage], work: Work) -> None:
+        """Looks at the texts of the next messages together, as many as may be held at once."""
+        texts: dict[str, None] = {}
+        size = 0
+        while work.read_to < len(raws) and size < _READ_AHEAD:
+            for text in _texts_of(raws[work.read_to]):
+                size += len(text)
+                if text and text not in texts and len(text) <= _READ_AHEAD:
+                    texts[text] = None
+            work.read_to += 1
+        wanted = [text for text in map(clean, texts) if not self._nothing.has(text)]
+        work.spans = dict(zip(wanted, self._finder.spans_each(wanted), strict=True))
 
     def _message(self, raw: RawMessage, work: Work) -> Message:
         calls = tuple(
@@ -184,7 +203,7 @@ class Scrubber:
         text = clean(text)
         extra = list(split)
         for _ in range(_MAX_ROUNDS):
-            spans = self._finder.spans(text)
+            spans = self._spans(text, work)
             if extra:
                 spans, extra = merged([*spans, *extra], text), []
             spans = self._released(spans)
@@ -194,6 +213,16 @@ class Scrubber:
             if all(span.rank == PERSON for span in spans):
                 break
         return Scrubbed(text, _SEAL)
+
+    def _spans(self, text: str, work: Work) -> list[Span]:
+        """What was found in this text, or in one that reads the same: boilerplate is looked at once."""
+        if not text or self._nothing.has(text):
+            return []
+        known = work.spans.get(text)
+        spans = self._finder.spans(text) if known is None else known
+        if not spans:
+            self._nothing.add(text)
+        return spans
 
     def _replaced(self, text: str, spans: list[Span], work: Work, *, is_shell: bool) -> str:
         pieces: list[str] = []
@@ -261,6 +290,48 @@ class Scrubber:
         return ident if _CALL_ID.fullmatch(ident) else str(self._text(ident[:200], work))
 
 
+class Remembered:
+    """Texts in which nothing was found, by digest; of many the latest. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._young: dict[bytes | str, None] = {}
+        self._old: dict[bytes | str, None] = {}
+
+    def has(self, text: str) -> bool:
+        name = _name_of(text)
+        return name in self._young or name in self._old
+
+    def add(self, text: str) -> None:
+        if len(self._young) >= _REMEMBERED:
+            self._old, self._young = self._young, {}
+        self._young[_name_of(text)] = None
+
+
+def _name_of(text: str) -> bytes | str:
+    if len(text) <= _SHORT:
+        return text
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def _texts_of(raw: RawMessage) -> Iterator[str]:
+    """The content, and the strings in the arguments of calls."""
+    yield raw.content
+    for call in raw.tool_calls:
+        yield from _strings(call.arguments, 0)
+
+
+def _strings(value: object, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif depth <= MAX_DEPTH and isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from _strings(item, depth + 1)
+    elif depth <= MAX_DEPTH and isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item, depth + 1)
+
+
 class Work:
     """What one session's scrubbing has counted and doubted so far."""
 
@@ -268,6 +339,9 @@ class Work:
         self.counts = counts
         self.doubts: list[Doubt] = []
         self.message = 0
+        self.read_to = 0
+        self.spans: dict[str, list[Span]] = {}
+        """What was found in the texts of the messages before `read_to`."""
         self._seams = seams
 
     def note(self, span: Span, name: str, digest: str) -> None:
