@@ -304,7 +304,7 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
         if _HARMLESS.fullmatch(value) and not (env or value.isdigit() or _UUID.fullmatch(value)):
             return False
         return env or quoted or _IDENTIFIER.fullmatch(value) is None
-    if "token" in lowered and quoted and _UUID.fullmatch(value) and _ABOUT.search(rest) is None:
+    if "token" in lowered and _UUID.fullmatch(value) and _ABOUT.search(rest) is None:
         return True
     if len(value) < 8 or _HARMLESS.fullmatch(value) or " " in value:
         return False

@@ -45,9 +45,10 @@ class Rule:
 def all_rules() -> tuple[Rule, ...]:
     """Every rule; loaded at the first text."""
     from gtftd.scrub.rules_context import CONTEXT_RULES
+    from gtftd.scrub.rules_pairs import PAIR_RULES
     from gtftd.scrub.rules_tokens import TOKEN_RULES
 
-    return (*TOKEN_RULES, *CONTEXT_RULES)
+    return (*TOKEN_RULES, *CONTEXT_RULES, *PAIR_RULES)
 
 
 def not_dull(value: str) -> bool:
