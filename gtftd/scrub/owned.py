@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -18,6 +19,7 @@ _COMMON = frozenset({
 _MARGIN = b" \t\r\n|?"
 """What stands where a terminal folds a line; frames and arrows are question marks in a probe."""
 _LEAST_FOLDED = 6
+_FEW = 8
 _SMALL = 3
 """A name of three letters or fewer hides nobody."""
 
@@ -77,11 +79,13 @@ class Owned:
     def _folded(self, view: View, marks: Iterable[Mark]) -> Iterator[Hit]:
         """Where they stand with line ends, margins or blanks in between, as a terminal folds them."""
         probe = view.probe
-        places: list[int] = []
+        marks = list(marks)
+        places = [place for place, sign in enumerate(probe) if sign not in _MARGIN] if len(marks) > _FEW else None
         for at, form, _end in marks:
-            places = places or [place for place, sign in enumerate(probe) if sign not in _MARGIN]
             said = str(form)
-            start, end = places[at], places[at + len(_bare(said)) - 1] + 1
+            last = at + len(_bare(said)) - 1
+            start, end = (places[at], places[last]) if places else (_place(probe, at), _place(probe, last))
+            end += 1
             gaps = probe[start:end]
             if gaps.count(b"\n") and len(gaps) < len(said) + 400 * gaps.count(b"\n"):
                 yield from self._hit(view, start, end, said)
@@ -95,6 +99,11 @@ class Owned:
     def _squeezed(self) -> Scanner | None:
         literals = [form for form in (*self._forms, *self._people) if len(_bare(form)) >= _LEAST_FOLDED]
         return Scanner([(form, _quoted(_bare(form).decode())) for form in literals]) if literals else None
+
+
+def _place(probe: bytes, index: int) -> int:
+    """Where the character stands that is the one of this index once margins are gone."""
+    return bisect_left(range(len(probe)), index + 1, key=lambda stop: len(probe[:stop].translate(None, _MARGIN))) - 1
 
 
 def _bare(form: str) -> bytes:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from gtftd.scrub.finder import Finder
 from gtftd.scrub.spans import Span
-from gtftd.scrub.views import View
+from gtftd.scrub.views import TOKEN, View
 from gtftd.town.conversation import RawMessage
 
 _REACH = 2048
 _GAP = "\n\0\n"
 _EDGE = re.compile(r"[\s…]*\Z")
+_LOOK = 160
+_LEAST_WHOLE = 6
+_LAST = re.compile(rf"[{TOKEN}]{{1,40}}\Z")
+_FIRST = re.compile(rf"[{TOKEN}]{{1,40}}")
+_TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]|_.*_")
+_NAMED = re.compile(
+    r"(?i)(?:pass|pwd|secret|token|key|cred|auth|bearer|pin|otp|code|seed|mnemonic|phrase|://|-----)[^\n]{0,100}\Z"
+)
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,14 @@ class Seams:
 
 def _look(
     raws: Sequence[RawMessage],
-    chain: Iterable[int],
+    chain: Sequence[int],
     finder: Finder,
     released: Callable[[list[Span]], list[Span]],
     found: dict[int, list[Span]],
 ) -> None:
     view, pieces = _joined(raws, chain)
+    if not view.seams:
+        return
     places = [piece.at for piece in pieces]
     for span in released(finder.crossing(view)):
         start, end = span.start, span.end
@@ -75,36 +86,72 @@ def _look(
                 found.setdefault(piece.index, []).append(part)
 
 
-def _joined(raws: Sequence[RawMessage], chain: Iterable[int]) -> tuple[View, list[_Piece]]:
-    """Heads and tails of the messages in a row; what is between head and tail of a long one is left out.
+def _joined(raws: Sequence[RawMessage], chain: Sequence[int]) -> tuple[View, list[_Piece]]:
+    """Heads and tails of the messages in a row, where one may go on with what the last one began.
 
-    The source is the row with its line ends; the view leaves those out at the seams.
+    The source is the row with its line ends; the view leaves those out at the seams. What is between head and tail of
+    a long message, and edges at which nothing was cut, are left out.
     """
-    parts: list[str] = []
-    pieces: list[_Piece] = []
-    seams: list[tuple[int, int]] = []
-    at = 0
-    for index in chain:
+    open_at = [_is_open(raws[first].content, raws[second].content) for first, second in pairwise(chain)]
+    row = _Row()
+    for place, index in enumerate(chain):
         content = raws[index].content
-        if pieces:
-            tail = _EDGE.search(parts[-1], max(0, len(parts[-1]) - 64))
-            start = at - (len(parts[-1]) - tail.start() if tail is not None else 0)
-            lead = len(content[:64]) - len(content[:64].lstrip())
-            seams.append((start, at + lead))
-        cuts = (
-            [(0, content)]
-            if len(content) <= 2 * _REACH
-            else [(0, content[:_REACH]), (len(content) - _REACH, content[-_REACH:])]
-        )
-        for place, (offset, part) in enumerate(cuts):
-            if place:
-                parts.append(_GAP)
-                at += len(_GAP)
-            pieces.append(_Piece(at, index, offset, len(part)))
-            parts.append(part)
-            at += len(part)
-    source = View("".join(parts))
-    return _without(source, seams), pieces
+        goes_on = place > 0 and open_at[place - 1]
+        is_cut = place < len(open_at) and open_at[place]
+        if goes_on:
+            row.seam(content)
+        elif is_cut:
+            row.gap()
+        if goes_on and is_cut and len(content) <= 2 * _REACH:
+            row.add(index, 0, content)
+            continue
+        if goes_on:
+            row.add(index, 0, content[:_REACH])
+        if goes_on and is_cut:
+            row.gap()
+        if is_cut:
+            start = max(0, len(content) - _REACH)
+            row.add(index, start, content[start:])
+    return _without(View("".join(row.parts)), row.seams), row.pieces
+
+
+def _is_open(before: str, after: str) -> bool:
+    """Whether a value may go on from one message into the next: what touches is no plain word, or a name stands there."""
+    tail, head = before[-_LOOK:].rstrip("… \t\r\n"), after[:_LOOK].lstrip()
+    if not tail or not head:
+        return False
+    left, right = _LAST.search(tail), _FIRST.match(head)
+    whole = (left.group() if left else "") + (right.group() if right else "")
+    if len(whole) >= _LEAST_WHOLE and not whole.isalpha() and _TELLING.search(whole):
+        return True
+    return _NAMED.search(tail) is not None
+
+
+class _Row:
+    """The parts of a joined text, where they come from, and the seams between them."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.pieces: list[_Piece] = []
+        self.seams: list[tuple[int, int]] = []
+        self._at = 0
+
+    def add(self, index: int, offset: int, part: str) -> None:
+        self.pieces.append(_Piece(self._at, index, offset, len(part)))
+        self.parts.append(part)
+        self._at += len(part)
+
+    def gap(self) -> None:
+        """What follows has nothing to do with what was."""
+        self.parts.append(_GAP)
+        self._at += len(_GAP)
+
+    def seam(self, following: str) -> None:
+        """What follows may go on with what was, but for the blanks in between."""
+        last = self.parts[-1]
+        tail = _EDGE.search(last, max(0, len(last) - 64))
+        start = self._at - (len(last) - tail.start() if tail is not None else 0)
+        self.seams.append((start, self._at + len(following[:64]) - len(following[:64].lstrip())))
 
 
 def _without(source: View, seams: list[tuple[int, int]]) -> View:

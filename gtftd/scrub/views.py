@@ -28,16 +28,16 @@ _HIDDEN_WIDE = re.compile(f"[{_INVISIBLE}\x9b]")
 _PERCENTS = {f"{code:02x}": chr(code) for code in (9, 10, *range(32, 127))}
 _SIGNS = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": " ", "0": "", "e": "", "a": "", "v": " "}
 
-_TOKEN = r"A-Za-z0-9+/_=.~@:%!#$^&*?-"
+TOKEN = r"A-Za-z0-9+/_=.~@:%!#$^&*?-"
 _FRAME = "│┃║▏▕|"
-_WRAP = re.compile(rf"\n(?<=[{_TOKEN}]\n)(?:[ \t]{{1,80}}|(?=[^ \t]))(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{_TOKEN}])")
+_WRAP = re.compile(rf"\n(?<=[{TOKEN}]\n)(?:[ \t]{{1,80}}|(?=[^ \t]))(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{TOKEN}])")
 _FRAMED = re.compile(
-    rf"[ \t]{{0,8}}[{_FRAME}\r][ \t]{{0,3}}\r?\n[ \t]{{0,80}}(?:[{_FRAME}][ \t]{{0,8}})?(?=[{_TOKEN}])"
-    rf"|\n(?<=[{_TOKEN}]\n)[ \t]{{0,80}}(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{_TOKEN}])"
-    rf"|(?<=[{_TOKEN}])[ \t]{{2,200}}\n[ \t]{{0,80}}(?=[{_TOKEN}])"
+    rf"[ \t]{{0,8}}[{_FRAME}\r][ \t]{{0,3}}\r?\n[ \t]{{0,80}}(?:[{_FRAME}][ \t]{{0,8}})?(?=[{TOKEN}])"
+    rf"|\n(?<=[{TOKEN}]\n)[ \t]{{0,80}}(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{TOKEN}])"
+    rf"|(?<=[{TOKEN}])[ \t]{{2,200}}\n[ \t]{{0,80}}(?=[{TOKEN}])"
 )
 _TOKEN_SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_=.~@:%!#$^&*?-"
-_FIRST = re.compile(rf"[{_TOKEN}]{{1,40}}")
+_FIRST = re.compile(rf"[{TOKEN}]{{1,40}}")
 _LEAST_WHOLE = 10
 AROUND = 640
 _GAP = "\n\0\n"
