@@ -7,6 +7,8 @@ than chance does, in quarter bits; it was counted over some 45 MB of Python, C, 
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from itertools import repeat
+from operator import add
 from pathlib import Path
 
 _ZERO = ord("P")
@@ -15,7 +17,7 @@ _ZERO = ord("P")
 def surprise(run: str) -> float:
     """Mean bits a pair by which chance explains `run` better than people do; below 0 for what people write."""
     table = _table()
-    return -sum(table.get(run[at : at + 2], -10) for at in range(len(run) - 1)) / (4 * max(1, len(run) - 1))
+    return -sum(map(table.get, map(add, run, run[1:]), repeat(-10))) / (4 * max(1, len(run) - 1))
 
 
 @lru_cache(maxsize=1 << 14)

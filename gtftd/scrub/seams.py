@@ -21,9 +21,10 @@ _LEAST_WHOLE = 6
 _LAST = re.compile(rf"[{TOKEN}]{{1,40}}\Z")
 _FIRST = re.compile(rf"[{TOKEN}]{{1,40}}")
 _TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]|_.*_")
-_NAMED = re.compile(
-    r"(?i)(?:pass|pwd|secret|token|key|cred|auth|bearer|pin|otp|code|seed|mnemonic|phrase|://|-----)[^\n]{0,100}\Z"
-)
+_NAMES = (
+    "pass", "pwd", "secret", "token", "key", "cred", "auth", "bearer", "pin", "otp", "code", "seed", "mnemonic", "phrase",
+    "://", "-----",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _joined(raws: Sequence[RawMessage], chain: Sequence[int]) -> tuple[View, lis
 
 
 def _is_open(before: str, after: str) -> bool:
-    """Whether a value may go on from one message into the next: what touches is no plain word, or a name stands there."""
+    """Whether a value may go on in the next message: what touches is no plain word, or a name stands before it."""
     tail, head = before[-_LOOK:].rstrip("… \t\r\n"), after[:_LOOK].lstrip()
     if not tail or not head:
         return False
@@ -124,7 +125,8 @@ def _is_open(before: str, after: str) -> bool:
     whole = (left.group() if left else "") + (right.group() if right else "")
     if len(whole) >= _LEAST_WHOLE and not whole.isalpha() and _TELLING.search(whole):
         return True
-    return _NAMED.search(tail) is not None
+    line = tail.rpartition("\n")[2][-100:].lower()
+    return any(name in line for name in _NAMES)
 
 
 class _Row:

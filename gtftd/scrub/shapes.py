@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache
-from itertools import pairwise
+from operator import sub
 
 from gtftd.scrub.randomness import surprise
 
@@ -116,7 +116,7 @@ def is_odd(atom: str) -> bool:
         return size >= MIN_RUN and surprise(atom) > 0.3 and not _is_row(atom)
     if _HEX.fullmatch(atom):
         return size >= 24 and not atom.isalpha()
-    digits = sum(sign.isdigit() for sign in atom)
+    digits = sum(map(str.isdigit, atom))
     limit = 0.2 if size >= 20 else 0.35 if size >= MIN_RUN else 0.8
     if size < MIN_RUN and (digits == 0 or digits > size - 3):
         return False
@@ -129,7 +129,8 @@ def is_odd(atom: str) -> bool:
 
 def _is_row(atom: str) -> bool:
     """An alphabet, or a pattern that repeats."""
-    steps = Counter(ord(second) - ord(first) for first, second in pairwise(atom))
+    codes = list(map(ord, atom))
+    steps = Counter(map(sub, codes[1:], codes))
     return (steps[0] + max(steps[1], steps[-1])) * 2 > len(atom) or atom[: len(atom) // 2].lower() == atom[len(atom) // 2 : len(atom) // 2 * 2].lower()
 
 
