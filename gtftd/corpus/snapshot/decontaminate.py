@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, compress, pairwise
+from itertools import chain, compress
 
 from gtftd.corpus.snapshot.evals import SHORT, WHOLE, EvalIndex
 from gtftd.corpus.snapshot.utterances import Utterance
@@ -40,7 +40,8 @@ def _items(words: Sequence[str], index: EvalIndex) -> Iterator[str]:
         if item is not None:
             yield item
     anchors = index.anchors
-    for at in compress(range(len(words)), map(anchors.__contains__, pairwise(words))):
+    pairs = zip(words, words[1:], strict=False)  # noqa: RUF007  # faster than pairwise, which makes new tuples
+    for at in compress(range(len(words)), map(anchors.__contains__, pairs)):
         for before, length in anchors[words[at], words[at + 1]]:
             start = at - before
             if start >= 0 and start + length <= len(words):

@@ -6,8 +6,8 @@ import hashlib
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, compress, repeat
+from collections.abc import Collection, Iterable, Sequence
+from itertools import compress
 
 PERMUTATIONS = 128
 SEED = 42
@@ -17,8 +17,8 @@ _FOREIGN = re.compile(r"[^\W\x00-\x7f]")
 """A letter or digit beyond ASCII."""
 _PLAIN = bytes(ord(chr(code).lower()) if code < 128 and re.match(r"\w", chr(code)) else 32 for code in range(256))
 """What becomes of each ASCII character: lower case, or a space."""
-_PHRASE_SAMPLE = 8
-"""A power of two: of the three-word phrases one in so many is kept, the same ones everywhere."""
+_SAMPLED = 0x700
+"""Where the hash of a word has these bits clear, one in eight, the phrases that it begins are kept."""
 _PHRASES_MOST = 400
 """Of the phrases of an entry those with the least hashes are kept: the same ones in every entry that has them."""
 
@@ -52,35 +52,36 @@ def sketch(words: Sequence[str]) -> bytes:
 
 def phrases(words: Sequence[str]) -> bytes:
     """Hashes, four bytes each, of a sample of the words and three-word phrases."""
-    digests = _digests_of(words)
-    found = {digest for word, digest in digests.items() if _is_telling(word)}
-    found.update(map(_digest, _sampled(words, digests)))
-    return array("I", sorted(found)[:_PHRASES_MOST]).tobytes()
+    unique = set(words)
+    digests = _digests_of(unique)
+    found = {digest for word, digest in zip(unique, digests, strict=True) if 4 <= len(word) <= 24 and word.isalpha()}
+    found.update(_digests_of(_sampled(words, unique, digests)))
+    return array("I", _least(found)).tobytes()
 
 
 def phrase_of(digest: int, words: Sequence[str]) -> str | None:
     """The phrase of this hash, if the text has it."""
-    digests = _digests_of(words)
-    texts = chain(filter(_is_telling, digests), _sampled(words, digests))
-    return next((text for text in texts if _digest(text) == digest), None)
+    unique = set(words)
+    texts = [*sorted(unique), *_sampled(words, unique, _digests_of(unique))]
+    return next((text for text in texts if zlib.crc32(text.encode("utf-8", "replace")) == digest), None)
 
 
-def _is_telling(word: str) -> bool:
-    """Whether it is a phrase by itself."""
-    return 4 <= len(word) <= 24 and word.isalpha()
-
-
-def _sampled(words: Sequence[str], digests: Mapping[str, int]) -> Iterator[str]:
+def _sampled(words: Sequence[str], unique: set[str], digests: Iterable[int]) -> list[str]:
     """The three-word phrases that begin with a word of the sample."""
-    sampled = {word for word, digest in digests.items() if digest >> 8 & _PHRASE_SAMPLE - 1 == 0}
-    for at in compress(range(len(words) - 2), map(sampled.__contains__, words)):
-        yield " ".join(words[at : at + 3])
+    sampled = {word for word, digest in zip(unique, digests, strict=True) if not digest & _SAMPLED}
+    places = compress(range(len(words) - 2), map(sampled.__contains__, words))
+    return [" ".join(words[at : at + 3]) for at in places]
 
 
-def _digests_of(words: Sequence[str]) -> dict[str, int]:
-    unique = dict.fromkeys(words)
-    return dict(zip(unique, map(zlib.crc32, map(str.encode, unique, repeat("utf-8"), repeat("replace"))), strict=True))
+def _least(digests: set[int]) -> list[int]:
+    """As many as are kept, in order. Hashes lie evenly, so that few more than these need to be sorted."""
+    limit = 2**32 if len(digests) <= _PHRASES_MOST else 2**32 * _PHRASES_MOST * 3 // (len(digests) * 2)
+    least = sorted([digest for digest in digests if digest < limit])
+    return (least if len(least) >= _PHRASES_MOST else sorted(digests))[:_PHRASES_MOST]
 
 
-def _digest(text: str) -> int:
-    return zlib.crc32(text.encode("utf-8", "replace"))
+def _digests_of(texts: Collection[str]) -> list[int]:
+    try:
+        return list(map(zlib.crc32, map(str.encode, texts)))
+    except UnicodeEncodeError:  # half a surrogate pair
+        return [zlib.crc32(text.encode("utf-8", "replace")) for text in texts]
