@@ -295,15 +295,7 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
     if value.count(" ") >= 4:  # a sentence, unless it may be a passphrase
         return strong and "phrase" in lowered
     if strong or (env and keyword not in _VAGUE and _ABOUT.search(rest) is None):
-        if " " in value and "phrase" in lowered:
-            return quoted
-        if " " in value:
-            return strong and value.count(" ") < 3 and (any(sign.isdigit() for sign in value) or "correct" in value)
-        if any(code.fullmatch(value) for code in (_CALL, _NAME_CHAIN)) or (_DOTTED.search(value) and not quoted):
-            return env and not _NAME_CHAIN.fullmatch(value)
-        if _HARMLESS.fullmatch(value) and not (env or value.isdigit() or _UUID.fullmatch(value)):
-            return False
-        return env or quoted or _IDENTIFIER.fullmatch(value) is None
+        return _is_strong_value(lowered, value, quoted=quoted, env=env, strong=strong)
     if "token" in lowered and _UUID.fullmatch(value) and _ABOUT.search(rest) is None:
         return True
     if len(value) < 8 or _HARMLESS.fullmatch(value) or " " in value:
@@ -321,6 +313,19 @@ def _is_secret(name: str, rest: str, value: str, *, quoted: bool, env: bool, key
         and any(sign.isalpha() for sign in value)
         and _SERIAL.fullmatch(value) is None
     )
+
+
+def _is_strong_value(lowered: str, value: str, *, quoted: bool, env: bool, strong: bool) -> bool:
+    """What stands behind a name that leaves no doubt; code, paths and words that are no value stay."""
+    if " " in value and "phrase" in lowered:
+        return quoted and value.count(" ") > 1
+    if " " in value:
+        return strong and value.count(" ") < 3 and (any(sign.isdigit() for sign in value) or "correct" in value)
+    if any(code.fullmatch(value) for code in (_CALL, _NAME_CHAIN)) or (_DOTTED.search(value) and not quoted):
+        return env and not _NAME_CHAIN.fullmatch(value)
+    if _HARMLESS.fullmatch(value) and not (env or value.isdigit() or _UUID.fullmatch(value)):
+        return False
+    return env or quoted or _IDENTIFIER.fullmatch(value) is None
 
 
 _JOINED_WORDS = re.compile(r"[A-Za-z]{3,12}(?:([-._])[A-Za-z]{3,12})(?:\1[A-Za-z]{3,12}){1,10}")

@@ -1,5 +1,6 @@
 """Files in which programs keep their credentials, and the secret values in them."""
 
+# ruff: noqa: E501  (a table of files)
 from __future__ import annotations
 
 import base64

@@ -19,8 +19,9 @@ _SECRET_NAME = re.compile(r".*(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)"
 def known_values_of(
     town_root: Path, rigs: Iterable[Path], *, environ: Mapping[str, str], home: Path | None = None
 ) -> dict[str, str]:
-    """Secret values by name, from env files of the town and its rigs, `mayor/daemon.json`, the
-    credential files of the user's home and of the town's accounts, settings of agents, and `environ`. Short values are left out: replacing them everywhere would eat ordinary words.
+    """Secret values by name, from env files of the town and its rigs, `mayor/daemon.json`, the credential files of the
+    user's home and of the town's accounts, settings of agents, and `environ`. Short values are left out: replacing
+    them everywhere would eat ordinary words.
     A file that cannot be read or understood gives none. Blocks: call it in a thread.
     """
     found: dict[str, str] = {}

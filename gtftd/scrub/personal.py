@@ -1,5 +1,6 @@
 """People and machines in a text: e-mail addresses, network addresses, home folders, telephone numbers."""
 
+# ruff: noqa: E501  (tables of patterns)
 from __future__ import annotations
 
 import re
@@ -135,7 +136,7 @@ def phone(text: str, start: int, _end: int) -> Found | None:
         return None
     if group == "zero" and not (9 <= digits <= 12 and _grouped(said)):
         return None
-    if group == "us" and not (10 <= digits <= 11 and ("-" in said or "." in said or "(" in said)):
+    if group == "us" and not (10 <= digits <= 11 and ("-" in said) + ("." in said) < 2 and not said.isdigit()):
         return None
     if group == "digits" and not 7 <= digits <= 15:
         return None

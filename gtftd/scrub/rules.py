@@ -45,10 +45,11 @@ class Rule:
 def all_rules() -> tuple[Rule, ...]:
     """Every rule; loaded at the first text."""
     from gtftd.scrub.rules_context import CONTEXT_RULES
+    from gtftd.scrub.rules_detect import detect_rules
     from gtftd.scrub.rules_pairs import PAIR_RULES
     from gtftd.scrub.rules_tokens import TOKEN_RULES
 
-    return (*TOKEN_RULES, *CONTEXT_RULES, *PAIR_RULES)
+    return (*TOKEN_RULES, *CONTEXT_RULES, *PAIR_RULES, *detect_rules())
 
 
 def not_dull(value: str) -> bool:

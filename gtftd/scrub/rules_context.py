@@ -37,6 +37,45 @@ def _rule(
     return Rule(name, kind, source, check=check, probe=probe, size=size, back=back, near=tuple(near.split()))  # type: ignore[arg-type]
 
 
+def _is_basic(value: str) -> bool:
+    """Base64 of `user:password`."""
+    import base64
+    import binascii
+
+    try:
+        said = base64.b64decode(value + "=" * (-len(value) % 4))
+    except (ValueError, binascii.Error):
+        return False
+    return b":" in said and all(32 <= sign < 127 or sign > 160 for sign in said)
+
+
+def _is_uuid(value: str) -> bool:
+    return re.fullmatch(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value) is not None
+
+
+def _is_passwordish(value: str) -> bool:
+    """Not a port, a path, a name of words or a mapping."""
+    if value[0] in "/.~" or ":" in value or "=" in value:
+        return False
+    return (any(sign.isdigit() for sign in value) and not value.isdigit()) or any(sign in "!@#%^&*?" for sign in value)
+
+
+def _luhn(value: str) -> bool:
+    digits = [int(sign) for sign in value if sign.isdigit()]
+    if not 15 <= len(digits) <= 16 or len(set(digits)) < 4:
+        return False
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def _iban(value: str) -> bool:
+    bare = value.replace(" ", "")
+    if not 15 <= len(bare) <= 34 or not any(sign.isdigit() for sign in bare[4:]):
+        return False
+    turned = "".join(str(int(sign, 36)) for sign in bare[4:] + bare[:4])
+    return int(turned) % 97 == 1
+
+
 _Q = r"[\"'`]?"
 _HEADER = r"(?i:authorization|proxy-authorization|x-authorization)"
 
@@ -51,7 +90,7 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         "header.authorization.bare",
         "AUTHORIZATION",
         rf"{_HEADER}[\"']?\]?\s{{0,3}}[:=]\s{{0,3}}{_Q}(?P<secret>[A-Za-z0-9+/=._~-]{{16,4000}})",
-        check=not_dull,
+        check=lambda value: not_dull(value) and any(sign.isdigit() for sign in value),
     ),
     _rule("bearer", "BEARER", r"(?:[Bb]earer|BEARER)\s{1,3}(?P<secret>(?![a-z]+\b)[A-Za-z0-9._~+/=-]{8,4000})"),
     _rule("bearer.word", "BEARER", r"(?:[Bb]earer|BEARER) {1,3}(?P<secret>[a-z]{16,200})(?![a-z])"),
@@ -59,7 +98,7 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         "basic",
         "AUTHORIZATION",
         r"(?<![A-Za-z])Basic\s(?P<secret>[A-Za-z0-9+/]{8,400}={0,2})(?![A-Za-z0-9+/])",
-        check=lambda value: _is_basic(value),
+        check=_is_basic,
     ),
     _rule(
         "header.key",
@@ -68,7 +107,7 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         r"|x-xsrf-token|x-goog-api-key|x-functions-key|ocp-apim-subscription-key|x-rapidapi-key|x-shopify-access-token|api-key|apikey"
         r"|x-figma-token|x-honeycomb-team|x-postmark-server-token|dd-api-key|dd-application-key|x-session-token|x-auth-key|x-subscription-token"
         r"|cf-access-client-secret|x-plex-token|x-token)[\"']?\]?\s{0,3}[:=,]\s{0,3}[\"'`]?(?P<secret>[^\s\"'`<$\0,;]{6,2000})",
-        check=lambda value: looks_given(value) and "(" not in value,
+        check=lambda value: looks_given(value) and not any(sign in value for sign in "(["),
     ),
     _rule(
         "cookie",
@@ -283,14 +322,14 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         "CARD_NUMBER",
         r"(?<![\d.])(?:4\d{3}|5[1-5]\d{2}|3[47]\d{2}|6011)(?:[ -]?\d{4,6}){2}[ -]?\d{3,5}(?![\d.])",
         probe=r"[3-6]\d{3}[ -]?\d{4}",
-        check=lambda value: _luhn(value),
+        check=_luhn,
     ),
     _rule(
         "iban",
         "IBAN",
         r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])",
         probe=r"[A-Z]{2}\d{2} ?[A-Z0-9]{4} ?[A-Z0-9]",
-        check=lambda value: _iban(value),
+        check=_iban,
     ),
     _rule(
         "ssn",
@@ -298,42 +337,3 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         r"(?i:ssn|social security(?: number| no\.?)?)[\"']?\s{0,2}(?:[:=#]|is)?\s{0,3}[\"']?(?P<secret>\d{3}-\d{2}-\d{4})(?!\d)",
     ),
 )
-
-
-def _is_basic(value: str) -> bool:
-    """Base64 of `user:password`."""
-    import base64
-    import binascii
-
-    try:
-        said = base64.b64decode(value + "=" * (-len(value) % 4))
-    except (ValueError, binascii.Error):
-        return False
-    return b":" in said and all(32 <= sign < 127 or sign > 160 for sign in said)
-
-
-def _is_uuid(value: str) -> bool:
-    return re.fullmatch(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value) is not None
-
-
-def _is_passwordish(value: str) -> bool:
-    """Not a port, a path, a name of words or a mapping."""
-    if value[0] in "/.~" or ":" in value or "=" in value:
-        return False
-    return (any(sign.isdigit() for sign in value) and not value.isdigit()) or any(sign in "!@#%^&*?" for sign in value)
-
-
-def _luhn(value: str) -> bool:
-    digits = [int(sign) for sign in value if sign.isdigit()]
-    if not 15 <= len(digits) <= 16 or len(set(digits)) < 4:
-        return False
-    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
-
-
-def _iban(value: str) -> bool:
-    bare = value.replace(" ", "")
-    if not 15 <= len(bare) <= 34 or not any(sign.isdigit() for sign in bare[4:]):
-        return False
-    turned = "".join(str(int(sign, 36)) for sign in bare[4:] + bare[:4])
-    return int(turned) % 97 == 1

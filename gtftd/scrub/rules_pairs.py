@@ -1,5 +1,6 @@
-"""Secrets whose name stands apart from them: pairs of `name` and `value`, shells that set without a sign, passphrases."""
+"""Secrets whose name stands apart from them: pairs of `name` and `value`, shells that set, passphrases."""
 
+# ruff: noqa: E501  (a table of patterns: one a line)
 from __future__ import annotations
 
 import re
@@ -41,7 +42,7 @@ def _rule(name: str, source: str, *, probe: str = "", check: object = _is_given,
 PAIR_RULES: tuple[Rule, ...] = (
     _rule(
         "pair.value",
-        rf"{_NAME}[\"']?,?\s{{1,4}}[ \t>|│┃⎿-]{{0,40}}[\"']?[Vv]alue[\"']?\s?[:=]\s{{0,3}}{_OPEN}(?P<secret>{_BARE}|{_WORDS})",
+        rf"{_NAME}(?:[\"'],?\s{{1,4}}|\r?\n)[ \t>|│┃⎿-]{{0,40}}[\"']?[Vv]alue[\"']?\s?[:=]\s{{0,3}}{_OPEN}(?P<secret>{_BARE}|{_WORDS})",
         probe=_PROBE + r"[\"']?,?\s{1,4}[ \t>|?-]{0,40}[\"']?[Vv]alue[\"']?\s?[:=]",
     ),
     _rule(
