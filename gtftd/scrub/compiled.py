@@ -44,6 +44,7 @@ def cache_folder() -> Path:
 def _compiled(expressions: Sequence[bytes], shortest: Sequence[int]) -> Any:
     import hyperscan
 
+    bounds: Any = hyperscan.ExpressionExt  # type: ignore[attr-defined]
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     flag = hyperscan.HS_EXT_FLAG_MIN_LENGTH
     database.compile(
@@ -51,7 +52,7 @@ def _compiled(expressions: Sequence[bytes], shortest: Sequence[int]) -> Any:
         ids=list(range(len(expressions))),
         elements=len(expressions),
         flags=[hyperscan.HS_FLAG_SOM_LEFTMOST | hyperscan.HS_FLAG_DOTALL] * len(expressions),
-        ext=[hyperscan.ExpressionExt(flag if least else 0, 0, 0, least, 0, 0) for least in shortest],
+        ext=[bounds(flag if least else 0, 0, 0, least, 0, 0) for least in shortest],
     )
     return database
 
@@ -71,7 +72,8 @@ def _processor() -> bytes:
             head = file.read(16384)
     except OSError:
         return os.uname().machine.encode()
-    return b"\n".join(line for line in head.splitlines() if line.startswith((b"flags", b"Features", b"model name")))[:8192]
+    told = (b"flags", b"Features", b"model name")
+    return b"\n".join(line for line in head.splitlines() if line.startswith(told))[:8192]
 
 
 def _read(path: Path) -> bytes | None:

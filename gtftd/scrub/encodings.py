@@ -18,6 +18,15 @@ _FRAME = " \t\r│┃║|>"
 _ROW = re.compile(r"[A-Za-z0-9+/_-]{2,}={0,2}")
 _MOST_ROWS = 20000
 MAX_DECODED_BYTES = 4 * 1024 * 1024
+_LEAST_ROOM = 64 * 1024
+_ROOM = 16
+"""Text is seldom packed to less than a tenth; what would be larger is not unpacked to its end."""
+
+
+class Partly(str):
+    """The beginning of a text whose rest was not read: what it was packed in goes whole."""
+
+    __slots__ = ()
 
 
 def decoded(run: str) -> str | None:
@@ -60,11 +69,15 @@ def _is_text(raw: bytes) -> bool:
 def _text(raw: bytes) -> str | None:
     if raw[:2] == b"\x1f\x8b" or (raw[:1] == b"x" and raw[1:2] in (b"\x9c", b"\xda", b"\x01", b"^")):
         try:
-            unpacked = zlib.decompressobj(wbits=47).decompress(raw, MAX_DECODED_BYTES)
+            machine = zlib.decompressobj(wbits=47)
+            unpacked = machine.decompress(raw, min(MAX_DECODED_BYTES, _LEAST_ROOM + _ROOM * len(raw)))
         except zlib.error:
             unpacked = b""
         if unpacked:
-            return unpacked.decode(errors="replace") if _is_text(unpacked[:4096]) else None
+            said = unpacked.decode(errors="replace")
+            if machine.unconsumed_tail:
+                return Partly(said)
+            return said if _is_text(unpacked[:4096]) else None
     return raw.decode(errors="replace") if _is_text(raw) else None
 
 

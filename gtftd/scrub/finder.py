@@ -1,16 +1,17 @@
-"""Finds what must go: reads the text as it is meant, looks at each place that a head marks, and tells the source's spans."""
+"""Finds what must go: reads the text as it is meant, looks where a head marks a place, tells the source's spans."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 from re import _parser as parser  # type: ignore[attr-defined]
 
 from gtftd.scrub.assignments import flagged, named, told
-from gtftd.scrub.encodings import block_around, decoded
+from gtftd.scrub.encodings import Partly, block_around, decoded
 from gtftd.scrub.keys import key_end
 from gtftd.scrub.owned import Owned
 from gtftd.scrub.personal import email, home, ipv4, ipv6, phone
@@ -33,6 +34,10 @@ _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
 _MARGIN = " \t\r\n│┃║|>"
 _NAME_LENGTH = 120
 _FARTHEST = 24000
+_ROOM = 256 * 1024
+_WINDOW = 4096
+_CROWD = 512
+"""So many marks in one window are no text that anybody wrote: nine tenths of such a window would be looked at twice."""
 _REACH = 320
 """A candidate this far before a seam cannot cross it, private keys aside."""
 
@@ -91,7 +96,7 @@ class Finder:
         runs: list[tuple[int, int]] = []
         mixed: list[tuple[int, int]] = []
         past = seam = 0
-        for start, what, end in marks:
+        for start, what, end in self._readable(look, marks):
             if crossing and what != "key":
                 if start >= seam:
                     seam = view.first_seam(start)
@@ -113,6 +118,22 @@ class Finder:
         for start, end in mixed:
             look.mixed(start, end)
         return look.hits
+
+    def _readable(self, look: Look, marks: list[Mark]) -> list[Mark]:
+        """The marks but for those that stand too close: no such text is worth its time, and all of it goes."""
+        if len(marks) <= _CROWD:
+            return marks
+        crowds = {at for at, count in Counter(start // _WINDOW for start, _, _ in marks).items() if count > _CROWD}
+        if not crowds:
+            return marks
+        text, begin = look.view.text, -1
+        for at in sorted(crowds):
+            begin = at if begin < 0 else begin
+            if at + 1 not in crowds:
+                start, end = begin * _WINDOW, min(len(text), (at + 1) * _WINDOW)
+                look.hits.append(Hit(start, end, "UNREAD", "crowd", NAMED, False, text[start:end]))
+                begin = -1
+        return [mark for mark in marks if mark[0] // _WINDOW not in crowds]
 
     def _run(self, look: Look, start: int, end: int, depth: int) -> None:
         """A run may be a text in other clothes; else what no rule explained may have been drawn by chance."""
@@ -137,10 +158,13 @@ class Finder:
                 look.suspects(at, stop)
 
     def _coded(self, look: Look, start: int, end: int, hidden: str, depth: int) -> None:
-        """The whole run goes when the text that it stands for holds something."""
+        """The whole run goes when the text that it stands for holds something, or too much to read it all."""
+        hidden = look.afford(hidden, end - start)
         inner = self._inside(hidden, depth - 1)
         inner = [span for span in inner if span.rank != SHAPE or len(hidden) > 3 * MIN_RUN]
         inner = [span for span in inner if span.rank != PERSON or len(hidden) >= _LEAST_TEXT]
+        if not inner and isinstance(hidden, Partly):
+            look.add(Hit(start, end, "UNREAD", "packed", NAMED, False, look.view.text[start:end]))
         if inner:
             best = min(inner, key=lambda span: span.rank)
             value = best.value if len(inner) == 1 else hidden
@@ -156,6 +180,7 @@ class Look:
         self.hits: list[Hit] = []
         self.is_joined = crossing
         self.block_end = 0
+        self._unpacked = 0
         self._crossing = crossing
         self._past: dict[str, int] = {}
         self._cuts: tuple[int, list[tuple[int, int]]] = (-1, [])
@@ -171,6 +196,14 @@ class Look:
             if end != hit.end:
                 hit = Hit(hit.start, end, hit.kind, hit.rule, hit.rank, hit.certain)
         self.hits.append(hit)
+
+    def afford(self, hidden: str, packed: int) -> str:
+        """The text that was unpacked here, or nothing of it when all that was unpacked so far is too much."""
+        if len(hidden) > packed:
+            self._unpacked += len(hidden)
+            if self._unpacked > _ROOM + 4 * len(self.view.text):
+                return Partly()
+        return hidden
 
     def rule(self, rule: Rule, start: int) -> None:
         """A rule's head stands here: confirm it."""

@@ -1,5 +1,6 @@
 """One pass over a text for the heads of all rules: what it reports is looked at more closely, the rest never is."""
 
+# ruff: noqa: E501  (a table of patterns)
 from __future__ import annotations
 
 from bisect import bisect_right

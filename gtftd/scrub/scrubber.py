@@ -92,7 +92,7 @@ def rules_version() -> str:
 
 
 class Scrubber:
-    """Replaces secrets and people. One instance serves any thread: its settings, and which texts it found clean, are its state."""
+    """Replaces secrets and people. One instance serves any thread; it remembers which texts it found clean."""
 
     def __init__(
         self,

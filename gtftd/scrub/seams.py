@@ -22,8 +22,8 @@ _LAST = re.compile(rf"[{TOKEN}]{{1,40}}\Z")
 _FIRST = re.compile(rf"[{TOKEN}]{{1,40}}")
 _TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]|_.*_")
 _NAMES = (
-    "pass", "pwd", "secret", "token", "key", "cred", "auth", "bearer", "pin", "otp", "code", "seed", "mnemonic", "phrase",
-    "://", "-----",
+    "pass", "pwd", "secret", "token", "key", "cred", "auth", "bearer", "pin", "otp", "code", "seed", "mnemonic",
+    "phrase", "://", "-----",
 )  # fmt: skip
 
 

@@ -44,7 +44,8 @@ _GAP = "\n\0\n"
 _TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]")
 """What stands around a place where a value was cut; most line ends are between plain words."""
 _STITCH = re.compile(
-    r"[\"'`](?<=[A-Za-z0-9+/_=.~%-][\"'`])(?:[ \t]{0,20}(?:[+.&,]|\|\||\.\.)?\s{0,60}[\"'`]{1,2})?(?=[A-Za-z0-9+/_=.~%-])"
+    r"[\"'`](?<=[A-Za-z0-9+/_=.~%-][\"'`])(?:[ \t]{0,20}(?:[+.&,]|\|\||\.\.)?\s{0,60}[\"'`]{1,2})?"
+    r"(?=[A-Za-z0-9+/_=.~%-])"
 )
 
 
@@ -216,8 +217,9 @@ def _telling(text: str, seams: list[tuple[int, int]]) -> list[tuple[int, int]]:
         head = text[start - 40 : start] if start > 40 else text[:start]
         tail = _FIRST.match(text, end)
         whole = head[len(head.rstrip(_TOKEN_SIGNS)) :] + (tail.group() if tail else "")
-        plain = whole.isalpha() and (whole.islower() or whole[1:].islower())
-        if len(whole) >= _LEAST_WHOLE and not plain and _TELLING.search(whole):
+        if len(whole) < _LEAST_WHOLE or (whole.isalpha() and whole[1:].islower()):
+            continue
+        if _TELLING.search(whole):
             kept.append((start, end))
             done = end
     return kept

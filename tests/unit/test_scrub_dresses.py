@@ -8,6 +8,7 @@ import json
 import random
 import string
 from collections.abc import Callable
+from itertools import pairwise
 from urllib.parse import quote
 
 import pytest
@@ -133,7 +134,7 @@ def test_every_place_of_a_view_knows_its_source(text: str) -> None:
 def test_findings_are_spans_of_the_source(text: str) -> None:
     """In order, without overlap; what is outside of them comes out as it went in."""
     found = SCRUBBER.find(text)
-    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(found))
     assert all(0 <= item.start < item.end <= len(text) for item in found)
     if not found and "\0" not in text and text.isprintable():
         assert text == SCRUBBER.scrub_text(text)
@@ -143,3 +144,25 @@ def test_a_view_without_changes_is_its_source() -> None:
     """Clean text costs no copy and comes out byte for byte."""
     view = source_view("plain text, nothing else")
     assert undressed(view) is view and joined(view) is None and isinstance(view, View)
+
+
+def test_what_is_too_crowded_or_too_large_to_read_goes_whole() -> None:
+    """A bomb, and a crowd of marks that hides a secret: nothing of either is left, the text around it is."""
+    bomb = base64.b64encode(gzip.compress(b"0" * 5_000_000 + token(1).encode())).decode()
+    scrubbed = SCRUBBER.scrub_text(f"see {bomb[:2000]}{bomb[2000:]} end")
+    assert bomb[:64] not in scrubbed and bomb[-600:-536] not in scrubbed
+    crowd = 'pwd="' * 4000
+    scrubbed = SCRUBBER.scrub_text("before\n" * 2000 + crowd + token(2) + crowd + "\nafter" * 2000)
+    assert token(2)[:12] not in scrubbed and "<UNREAD:" in scrubbed and len(scrubbed) < 40_000
+    assert scrubbed.startswith("before\n") and scrubbed.endswith("\nafter")
+
+
+_READ_BLOBS = 6
+"""So many fit the room that unpacked text has; they are read, hold nothing and stay."""
+
+
+def test_bombs_share_one_room() -> None:
+    """A hundred small blobs that unpack to much: the first are read, all others go."""
+    blobs = [base64.b64encode(gzip.compress(b"%d" % at + b"0" * 60_000)).decode() for at in range(100)]
+    scrubbed = SCRUBBER.scrub_text("\n\n".join(f"blob: {blob} ." for blob in blobs))
+    assert [] == [blob for blob in blobs if blob[20:60] in scrubbed][_READ_BLOBS:]
