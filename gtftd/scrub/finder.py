@@ -123,7 +123,9 @@ class Finder:
         """The marks but for those that stand too close: no such text is worth its time, and all of it goes."""
         if len(marks) <= _CROWD:
             return marks
-        crowds = {at for at, count in Counter(start // _WINDOW for start, _, _ in marks).items() if count > _CROWD}
+        places = {(start, id(what)) for start, what, _ in marks}  # a head that glides along one run is one mark
+        counts = Counter(start // _WINDOW for start, what in places if (start - 1, what) not in places)
+        crowds = {at for at, count in counts.items() if count > _CROWD}
         if not crowds:
             return marks
         text, begin = look.view.text, -1

@@ -15,7 +15,8 @@ SHORTEST = [0, 4]
 
 def _found(database: Any) -> set[tuple[int, int, int]]:
     found: set[tuple[int, int, int]] = set()
-    database.scan(b"12 ghp_abcd 123456 ", match_event_handler=lambda what, start, end, *_: found.add((what, start, end)))
+    text = b"12 ghp_abcd 123456 "
+    database.scan(text, match_event_handler=lambda what, start, end, *_: found.add((what, start, end)))
     return found
 
 
