@@ -36,6 +36,7 @@ _NAME_LENGTH = 120
 _FARTHEST = 24000
 _ROOM = 256 * 1024
 _WINDOW = 4096
+_GLIDING = 3600
 _CROWD = 512
 """So many marks in one window are no text that anybody wrote: nine tenths of such a window would be looked at twice."""
 _REACH = 320
@@ -126,6 +127,7 @@ class Finder:
         places = {(start, id(what)) for start, what, _ in marks}  # a head that glides along one run is one mark
         counts = Counter(start // _WINDOW for start, what in places if (start - 1, what) not in places)
         crowds = {at for at, count in counts.items() if count > _CROWD}
+        crowds |= {at for at, count in Counter(start // _WINDOW for start, _ in places).items() if count > _GLIDING}
         if not crowds:
             return marks
         text, begin = look.view.text, -1
