@@ -1,4 +1,7 @@
-"""By which rules a redaction in clean text counts as right or wrong. Written down before the scrubber was looked at.
+"""By which rules a redaction in clean text counts as right or wrong.
+
+They were written before the scrubber was looked at, and amended after looking at cuts: what a version, a hash or a
+sample is was narrowed then.
 
 Right is what a careful person would not publish: somebody's address, a key, a password that stands as one, a home
 directory with a person's name, an IP address that is one. Wrong is everything else: versions, hashes, identifiers,
