@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO, get_args
 
@@ -134,6 +134,7 @@ def export(
     *,
     format_: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="chat, pairs or kto.")] = "chat",
     split: Annotated[str, typer.Option("--split", help="train, dev, test or all.")] = "train",
+    window: Annotated[int, typer.Option("--window", min=256, help="The most tokens of a chat row, estimated.")] = 8192,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Else standard output.")] = None,
 ) -> None:
     """The rows that a trainer reads, one JSON object a line. Refused for a tainted snapshot."""
@@ -145,7 +146,7 @@ def export(
     check_choice("--split", split, (*get_args(Split), "all"))
     _log_to_file(target)
     chosen = None if split == "all" else split
-    rows = rows_of(target.state_dir, snapshot_id, format_, split=chosen)  # type: ignore[arg-type]  # just checked
+    rows = rows_of(target.state_dir, snapshot_id, format_, split=chosen, window_tokens=window)  # type: ignore[arg-type]  # just checked
     if out is None:
         _write_rows(rows, sys.stdout)
         return
@@ -170,7 +171,7 @@ def _show_manifest(made: Manifest) -> None:
     show.print_line(f"snapshot {made.id}")
     selection = made.selection
     for name, value in (
-        ("for", _for(selection.role, selection.rig)),
+        ("for", _for(selection.role, selection.rig, selection.rigs)),
         ("entries", f"{made.items:,}: {counts(made.by_split)}; {counts(made.by_use)}"),
         ("labels", counts(made.by_label)),
         ("to learn", f"{made.supervised_tokens:,} tokens in {show.count(made.windows, 'window')}"),
@@ -185,8 +186,10 @@ def _show_manifest(made: Manifest) -> None:
         show.print_line(f"{'':11}  (rigs own their data: name one with --rig, or share them under [sharing])")
 
 
-def _for(role: str | None, rig: str | None) -> str:
-    return show.clean(" of ".join(part for part in (role, rig) if part)) or "everybody"
+def _for(role: str | None, rig: str | None, rigs: Sequence[str] = ()) -> str:
+    """Whose work it may hold: without a rig that of the town's own agents, and of the rigs that share."""
+    whose = rig or " and ".join(["the town itself", *rigs])
+    return show.clean(f"{role} of {whose}" if role else whose)
 
 
 def _state(target: Target, row: SnapshotRow) -> str:

@@ -132,7 +132,7 @@ def test_commands_that_are_gone_are_never_silently_kept(tmp_path: Path) -> None:
     assert ((), (1,), round(old.weight * 0.25, 4)) == (old.stale_turns, new.stale_turns, new.weight)
     assert "left behind" in new.why
     (chat,) = export(tmp_path, after.id, "chat", split=None)
-    assert [False, False, False, True] == [turn["train"] for turn in chat["messages"]]  # type: ignore[attr-defined]
+    assert [False, False, False, False, True] == [turn["train"] for turn in chat["messages"]]  # type: ignore[attr-defined]
     bad = [line for line in open_snapshot(tmp_path, after.id).unpaired() if line.label == "bad"]
     assert [(1, 2)] == [(line.completion.start, line.completion.stop) for line in bad]
     (change,) = diff(tmp_path, before.id, after.id).changed
@@ -148,7 +148,8 @@ def test_what_the_corpus_replaces_or_forgets_stays_in_the_snapshot(tmp_path: Pat
     shutil.rmtree(tmp_path / "entries")
     assert verify(tmp_path, manifest.id).is_whole
     first = next(iter(export(tmp_path, manifest.id, "chat", split=None)))
-    assert prime.content == first["messages"][0]["content"]  # type: ignore[index]
+    head = f"You are gastown/polecats/p1. Your work: gt-1.\n\n{prime.content}"
+    assert head == first["messages"][0]["content"]  # type: ignore[index]
 
 
 def test_later_evidence_makes_another_snapshot_and_changes_none(tmp_path: Path) -> None:

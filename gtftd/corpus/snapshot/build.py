@@ -169,7 +169,7 @@ class _Build:
             by_use=_counted(item.use for item in choice.items),
             by_split=_counted(item.split for item in choice.items),
             by_label=_counted(item.label for item in choice.items),
-            excluded=_counted(line.reason for line in choice.excluded),
+            excluded=_left_out(gathered, choice),
             supervised_tokens=sum(item.supervised_tokens for item in train),
             windows=sum(item.windows for item in train),
             pairs=len(pairs),
@@ -240,6 +240,12 @@ def _names(items: Iterable[Item]) -> set[str]:
         found.add(f"{item.sha256}{CONTENT_SUFFIX}")
         found.update(f"{text}{TEXT_SUFFIX}" for text in item.texts)
     return found
+
+
+def _left_out(gathered: Gathered, choice: Choice) -> Mapping[str, int]:
+    found = Counter({"not_selected": gathered.not_selected}) if gathered.not_selected else Counter()
+    found.update(line.reason for line in choice.excluded)
+    return dict(sorted(found.items()))
 
 
 def _counted(names: Iterable[str]) -> Mapping[str, int]:

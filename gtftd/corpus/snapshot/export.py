@@ -9,6 +9,7 @@ from typing import Literal
 
 from gtftd.corpus.snapshot.folder import Snapshot, objects_folder, open_snapshot
 from gtftd.corpus.snapshot.objects import read_content, read_text
+from gtftd.corpus.snapshot.windows import estimate_tokens, windows
 from gtftd.corpus.texts import whole
 from gtftd.errors import Invalid
 from gtftd.schemas.corpus import Entry, Message, unsupervised_spans
@@ -21,11 +22,15 @@ _AVOIDED = frozenset({"violation", "stale", "interrupted"})
 _READ = 32
 
 
-def export(state_dir: Path, snapshot: str, format: Format, *, split: Split | None = "train") -> Iterator[Row]:
+def export(
+    state_dir: Path, snapshot: str, format: Format, *, split: Split | None = "train", window_tokens: int = 8192
+) -> Iterator[Row]:
     """One row at a time, ready for `json.dumps`; `split=None` takes all. Raises Refused for a tainted snapshot.
 
-    Messages are as chat templates of transformers read them; beside those fields a turn says whether it is trained
-    on (`train`) and where placeholders stand in it (`masked_spans`, and for each string of a call's arguments).
+    A chat row is one window of at most `window_tokens`, as `windows` cuts them. Every row begins with a system message
+    that says whose work it is, with the digest of the prime. Messages are as chat templates of transformers read them;
+    beside those fields a turn says whether it is trained on (`train`) and where placeholders stand in it
+    (`masked_spans`, and for each string of a call's arguments).
     """
     rows: Mapping[str, Callable[[_Exporter], Iterator[Row]]] = {
         "chat": _Exporter.chat, "pairs": _Exporter.pairs, "kto": _Exporter.kto,
@@ -33,20 +38,21 @@ def export(state_dir: Path, snapshot: str, format: Format, *, split: Split | Non
     if format not in rows:
         raise Invalid(f"there is no export format {format!r}; there are {', '.join(rows)}")
     opened = open_snapshot(state_dir, snapshot, for_training=True)
-    return rows[format](_Exporter(opened, objects_folder(state_dir), split))
+    return rows[format](_Exporter(opened, objects_folder(state_dir), split, window_tokens))
 
 
 class _Exporter:
-    def __init__(self, snapshot: Snapshot, objects: Path, split: Split | None) -> None:
+    def __init__(self, snapshot: Snapshot, objects: Path, split: Split | None, window_tokens: int) -> None:
         self._snapshot = snapshot
         self._split = split
+        self._window_tokens = window_tokens
         text = lru_cache(maxsize=256)(lambda sha256: read_text(objects, sha256))
         self._read = lru_cache(maxsize=_READ)(lambda sha256: whole(read_content(objects, sha256), text))
 
     def chat(self) -> Iterator[Row]:
         for item in self._snapshot.items():
             if item.use == "sft" and item.supervised_chars and self._split in (None, item.split):
-                yield self._chat(item, self._read(item.sha256))
+                yield from self._chat(item, self._read(item.sha256))
 
     def pairs(self) -> Iterator[Row]:
         stale = self._stale()
@@ -74,27 +80,43 @@ class _Exporter:
     def _stale(self) -> Mapping[str, frozenset[int]]:
         return {item.entry_id: frozenset(item.stale_turns) for item in self._snapshot.items() if item.stale_turns}
 
-    def _chat(self, item: Item, entry: Entry) -> Row:
-        stale = frozenset(item.stale_turns)
-        messages = [
-            turn_of(message, train=message.trainable and index not in stale)
-            for index, message in enumerate(entry.messages)
-        ]
-        return {
-            "messages": messages, "weight": item.weight, "split": item.split, "entry_id": item.entry_id,
-            "role": item.role, "task": item.task, "label": item.label, "source": item.source,
-            "own_model": item.own_model,
-        }  # fmt: skip
+    def _chat(self, item: Item, entry: Entry) -> Iterator[Row]:
+        cut = windows(entry.messages, self._window_tokens, estimate_tokens, stale=item.stale_turns)
+        for number, window in enumerate(cut, start=1):
+            shown = [(index, entry.messages[index]) for index in window.shown]
+            messages = [
+                turn_of(_clipped(message, window.clipped.get(index)), train=index in window.targets)
+                for index, message in shown
+            ]
+            yield {
+                "messages": [_head(entry, window.digest), *messages], "window": number, "windows": len(cut),
+                "oversized": window.is_oversized, "weight": item.weight, "split": item.split,
+                "entry_id": item.entry_id, "role": item.role, "task": item.task, "label": item.label,
+                "source": item.source, "own_model": item.own_model,
+            }  # fmt: skip
 
     def _turns(
         self, part: Range, stale: Mapping[str, frozenset[int]], *, prompt: bool = False, avoided: bool = False
     ) -> list[Row]:
-        messages = self._read(part.sha256).messages[part.start : part.stop]
+        entry = self._read(part.sha256)
+        messages = entry.messages[part.start : part.stop]
         left = stale.get(part.entry_id, frozenset())
-        return [
+        turns = [
             turn_of(message, train=not prompt and _counts(message, start in left, avoided))
             for start, message in enumerate(messages, part.start)
         ]
+        return [_head(entry), *turns] if prompt else turns
+
+
+def _head(entry: Entry, digest: str = "") -> Row:
+    """Whose work this is and on what, as the entry knows it, then what of the prime fits."""
+    who = entry.actor or " of ".join(part for part in (entry.role, entry.rig) if part)
+    work = f" Your work: {entry.bead}" + (f", {entry.title}." if entry.title else ".") if entry.bead else ""
+    return {"role": "system", "content": f"You are {who}.{work}" + (f"\n\n{digest}" if digest else ""), "train": False}
+
+
+def _clipped(message: Message, clip: str | None) -> Message:
+    return message if clip is None else message.model_copy(update={"content": clip})
 
 
 def turn_of(message: Message, *, train: bool) -> Row:

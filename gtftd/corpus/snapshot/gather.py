@@ -14,6 +14,7 @@ from gtftd.corpus.snapshot.objects import Objects
 from gtftd.corpus.snapshot.select import (
     Node,
     Row,
+    count_entries,
     read_current,
     read_nodes,
     read_retired,
@@ -54,6 +55,8 @@ class Gathered:
     excluded: list[Excluded] = field(default_factory=list)
     measured: dict[str, Sketched] = field(default_factory=dict)
     compared: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    not_selected: int = 0
+    """Entries of other roles and rigs: counted, never named."""
 
 
 def gather(
@@ -68,9 +71,9 @@ def gather(
     """Links contents first: whatever the corpus replaces from then on, this build reads what its rows name."""
     connection.execute("BEGIN")
     rows, nodes, retired = select(connection, selection), read_nodes(connection), read_retired(connection)
-    texts, current = read_texts(connection), read_current(connection)
+    texts, current, entries = read_texts(connection), read_current(connection), count_entries(connection)
     connection.execute("COMMIT")
-    found = Gathered(selection, index, nodes, retired)
+    found = Gathered(selection, index, nodes, retired, not_selected=entries - len(rows))
     for place, row in enumerate(rows):
         _take(connection, row, texts.get(row.entry_id, ()), settings, objects, found)
         if place % _TOLD_EVERY == 0:

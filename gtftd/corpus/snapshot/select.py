@@ -88,6 +88,11 @@ def select(connection: sqlite3.Connection, selection: Selection) -> list[Row]:
     return [Row(*row) for row in rows]
 
 
+def count_entries(connection: sqlite3.Connection) -> int:
+    """Of every kind, role and rig."""
+    return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
+
+
 def read_row(connection: sqlite3.Connection, entry_id: str) -> Row | None:
     """The row as it is now."""
     row = connection.execute(f"SELECT {_NAMES} FROM entries WHERE entry_id = ? AND {_CLEAN}", (entry_id,)).fetchone()
