@@ -134,7 +134,8 @@ class Finder:
         for at in sorted(crowds):
             begin = at if begin < 0 else begin
             if at + 1 not in crowds:
-                start, end = begin * _WINDOW, min(len(text), (at + 1) * _WINDOW)
+                start = _run_around(text, begin * _WINDOW)[0]
+                end = _run_around(text, min(len(text), (at + 1) * _WINDOW))[1]  # no rest of what cannot be decoded
                 look.hits.append(Hit(start, end, "UNREAD", "crowd", NAMED, False, text[start:end]))
                 begin = -1
         return [mark for mark in marks if mark[0] // _WINDOW not in crowds]
