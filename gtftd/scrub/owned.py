@@ -13,8 +13,8 @@ from gtftd.scrub.spans import KNOWN, PERSON, Hit
 from gtftd.scrub.views import View
 
 _COMMON = frozenset({
-    "root", "user", "admin", "test", "local", "localhost", "ubuntu", "debian", "build", "runner", "main", "home", "node", "docker",
-    "worker", "server", "master", "agent", "daemon", "mayor", "git", "host",
+    "root", "user", "admin", "test", "local", "localhost", "ubuntu", "debian", "build", "runner", "main", "home",
+    "node", "docker", "worker", "server", "master", "agent", "daemon", "mayor", "git", "host",
 })  # fmt: skip
 _MARGIN = b" \t\r\n|?"
 """What stands where a terminal folds a line; frames and arrows are question marks in a probe."""
@@ -87,7 +87,7 @@ class Owned:
             start, end = (places[at], places[last]) if places else (_place(probe, at), _place(probe, last))
             end += 1
             gaps = probe[start:end]
-            if gaps.count(b"\n") and len(gaps) < len(said) + 400 * gaps.count(b"\n"):
+            if (gaps.count(b"\n") or view.is_session) and len(gaps) < len(said) + 400 * max(1, gaps.count(b"\n")):
                 yield from self._hit(view, start, end, said)
 
     @cached_property
