@@ -58,6 +58,10 @@ class Finder:
         sources = [source_view(text) for text in texts]
         return [merged(spans, view.text) for view, spans in zip(sources, self._read(sources, DEPTH), strict=True)]
 
+    def owned_goes_on(self, before: str, after: str) -> bool:
+        """Whether one of the town's values may have been cut between these texts."""
+        return self._known.may_cross(before, after)
+
     def crossing(self, view: View) -> list[Span]:
         """What lies across the seams of a view that somebody joined."""
         hits = self._hits(view, *self._marked([view])[0], DEPTH, crossing=True)

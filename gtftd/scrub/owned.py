@@ -19,6 +19,8 @@ _COMMON = frozenset({
 _MARGIN = b" \t\r\n|?"
 """What stands where a terminal folds a line; frames and arrows are question marks in a probe."""
 _LEAST_FOLDED = 6
+_LEAST_CUT = 3
+_CROSSED = 128
 _FEW = 8
 _SMALL = 3
 """A name of three letters or fewer hides nobody."""
@@ -60,6 +62,14 @@ class Owned:
                     hits[index].extend(self._folded(views[index], marks))
         return hits
 
+    def may_cross(self, before: str, after: str) -> bool:
+        """Whether one of the values may begin at the end of one text and go on in the next. A few lookups."""
+        tail, head = _bare(before[-_CROSSED:]), _bare(after[:_CROSSED])
+        return any(
+            any(head.startswith(rest[: len(head)]) for rest in self._beginnings.get(tail[-size:], ()))
+            for size in range(_LEAST_CUT, min(self._longest_beginning, len(tail)) + 1)
+        )
+
     def _confirmed(self, view: View, marks: Iterable[Mark]) -> list[Hit]:
         found: list[Hit] = []
         for start, form, _end in marks:
@@ -89,6 +99,19 @@ class Owned:
             gaps = probe[start:end]
             if (gaps.count(b"\n") or view.is_session) and len(gaps) < len(said) + 400 * max(1, gaps.count(b"\n")):
                 yield from self._hit(view, start, end, said)
+
+    @cached_property
+    def _beginnings(self) -> Mapping[bytes, Sequence[bytes]]:
+        """What follows each beginning of a value, blanks left out."""
+        found: dict[bytes, list[bytes]] = {}
+        for bare in {_bare(value) for _, value in self._forms.values()}:
+            for cut in range(_LEAST_CUT, min(len(bare), _CROSSED) - _LEAST_CUT + 1):
+                found.setdefault(bare[:cut], []).append(bare[cut:_CROSSED])
+        return found
+
+    @cached_property
+    def _longest_beginning(self) -> int:
+        return max(map(len, self._beginnings), default=0)
 
     @cached_property
     def _scanner(self) -> Scanner | None:

@@ -72,7 +72,7 @@ def _look(
     released: Callable[[list[Span]], list[Span]],
     found: dict[int, list[Span]],
 ) -> None:
-    view, pieces = _joined(raws, chain)
+    view, pieces = _joined(raws, chain, finder.owned_goes_on)
     if not view.seams:
         return
     places = [piece.at for piece in pieces]
@@ -87,13 +87,16 @@ def _look(
                 found.setdefault(piece.index, []).append(part)
 
 
-def _joined(raws: Sequence[RawMessage], chain: Sequence[int]) -> tuple[View, list[_Piece]]:
+def _joined(
+    raws: Sequence[RawMessage], chain: Sequence[int], owned_goes_on: Callable[[str, str], bool]
+) -> tuple[View, list[_Piece]]:
     """Heads and tails of the messages in a row, where one may go on with what the last one began.
 
     The source is the row with its line ends; the view leaves those out at the seams. What is between head and tail of
     a long message, and edges at which nothing was cut, are left out.
     """
-    open_at = [_is_open(raws[first].content, raws[second].content) for first, second in pairwise(chain)]
+    edges = ((raws[first].content, raws[second].content) for first, second in pairwise(chain))
+    open_at = [_is_open(before, after) or owned_goes_on(before, after) for before, after in edges]
     row = _Row()
     for place, index in enumerate(chain):
         content = raws[index].content
