@@ -314,6 +314,8 @@ class Look:
         """Where the value really ends: each seam needs a reason to go on behind it."""
         if hit.rank == KNOWN or hit.kind == "PRIVATE_KEY" or hit.value is not None or self._is_quoted(hit):
             return hit.end
+        if hit.rule.startswith("phrase."):
+            return hit.end
         seams = [*self.view.seams_within(hit.start, hit.end), hit.end]
         for place, following in pairwise(seams):
             if not self._goes_on(hit, place, following):
@@ -331,7 +333,7 @@ class Look:
         if hit.rank == SHAPE:
             if "," in self._gap(seam) or (len(so_far) >= MIN_RUN and not suspicious(so_far)):
                 return False
-            if _HEX.fullmatch(so_far) and not _HEX.fullmatch(more):
+            if bool(_HEX.fullmatch(so_far)) != bool(_HEX.fullmatch(more)):
                 return False
             if self._is_cut(seam):
                 return all(_reads_random(part) or (len(part) > 5 and surprise(part) > -0.3) for part in (so_far, more))
