@@ -145,11 +145,7 @@ def flagged(text: str, start: int) -> Found | None:
     value = found[group]
     name = found["name"].lstrip("-")
     word, rest = _keyword_of(name)
-    if (
-        not word
-        or value[:1] in "/~"
-        or (value.isalpha() and value.islower() and group == "bare" and len(value) < 9)
-    ):
+    if not word or value[:1] in "/~" or (value.isalpha() and value.islower() and group == "bare" and len(value) < 9):
         return None
     if not _is_secret(name, rest, value, quoted=False, env=False, keyword=word):
         return None

@@ -25,7 +25,8 @@ _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*\d|::)[0-9A-Fa-f:]{4,39}(?:\d{1,3}\.\d{1,3}\.\d{1,3})?(?![\w:])"
 )
 _VERSION_BEFORE = re.compile(
-    r"(?:version|release|ver\.?|rev|build|\bv|[=~><!]=|[~^]|section|§|#+|chapter|[Ff]igure|-)[\s\"':=]{0,3}\Z", re.IGNORECASE
+    r"(?:version|release|ver\.?|rev|build|\bv|[=~><!]=|[~^]|section|§|#+|chapter|[Ff]igure|-)[\s\"':=]{0,3}\Z",
+    re.IGNORECASE,
 )
 _ADDRESS_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:ip|host|addr(?:ess)?|server|from|to|ssh|ping|curl|at|on|peer|client|remote|connect\w*|dns|gateway|bind|listen|node|//)\W{0,4}\Z|@\Z|(?<![=<>!~])=\Z",

@@ -45,7 +45,20 @@ _SUM_NEAR = re.compile(
     r"(?i)(?<![a-z])(?:sha-?\d+|shasum|md5|md5sum|checksums?|integrity|digests?|hash(?:es)?|commits?|merkle\w*|git|revisions?|HEAD|blobs?)(?![a-z])"
     r"(?!.{0,200}(?:token|secret|password|key|credential))"
 )
-_SUM_WORDS = ("sha", "md5", "checksum", "integrity", "digest", "hash", "commit", "merkle", "git", "revision", "head", "blob")
+_SUM_WORDS = (
+    "sha",
+    "md5",
+    "checksum",
+    "integrity",
+    "digest",
+    "hash",
+    "commit",
+    "merkle",
+    "git",
+    "revision",
+    "head",
+    "blob",
+)
 """One of them is in all that `_SUM_NEAR` finds: a cheaper look."""
 _NAMED_SECRET = re.compile(
     r"(?:key|token|secret|passw\w*|pwd|credential|auth|bearer|pass|seed|salt|pepper|hmac)[^\w\n]{0,6}(?:\w{1,8}[^\w\n]{1,3})?\Z",
@@ -131,7 +144,8 @@ def _is_row(atom: str) -> bool:
     """An alphabet, or a pattern that repeats."""
     codes = list(map(ord, atom))
     steps = Counter(map(sub, codes[1:], codes))
-    return (steps[0] + max(steps[1], steps[-1])) * 2 > len(atom) or atom[: len(atom) // 2].lower() == atom[len(atom) // 2 : len(atom) // 2 * 2].lower()
+    lowered, half = atom.lower(), len(atom) // 2
+    return (steps[0] + max(steps[1], steps[-1])) * 2 > len(atom) or lowered[:half] == lowered[half : 2 * half]
 
 
 def is_harmless_here(text: str, start: int, end: int) -> bool:
