@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import sqlite3
 import time
@@ -59,7 +60,8 @@ class ConventionHistory:
             return
         rig = event.rig if isinstance(event, ConfigChanged) else await self._rig_of(event.path)
         before = Record(event.path, kind, rig, _BEFORE, event.previous_sha256)
-        now = Record(event.path, kind, rig, event.at.timestamp(), event.sha256)
+        since = await asyncio.to_thread(self._written_at, event)
+        now = Record(event.path, kind, rig, since, event.sha256)
 
         def work(connection: sqlite3.Connection) -> None:
             if not connection.execute("SELECT 1 FROM conventions WHERE path = ?", (event.path,)).fetchone():
@@ -137,6 +139,15 @@ class ConventionHistory:
 
     async def _rig_of(self, path: str) -> str | None:
         return rig_of_path(await asyncio.to_thread(self._town), path)
+
+    def _written_at(self, event: ConfigChanged | FormulaChanged) -> float:
+        """When the file was written, where it still is what was told of: we may have looked much later."""
+        file, told = self._town().root / event.path, event.at.timestamp()
+        if event.sha256 is None or _digest(file) != event.sha256:
+            return told
+        with contextlib.suppress(OSError):
+            return min(told, file.stat().st_mtime)
+        return told
 
     def _present(self) -> list[Record]:
         found = []

@@ -135,4 +135,4 @@ def check_same_but_for_hooks(here: Pair) -> None:
         lost = {name for name in ONLY_HOOKS_KNOW if name in entry and name not in found}
         fields = {*entry, *found} - lost
         differing = {name: (entry.get(name), found.get(name)) for name in fields if entry.get(name) != found.get(name)}
-        assert {} == differing, f"{id_}: the peaceful and the harmed one, field by field"
+        assert {} == differing, f"{id_}, the peaceful and the harmed: {differing}"
