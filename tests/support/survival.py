@@ -12,7 +12,6 @@ from typing import Literal
 
 from gtftd.sampletown.truth import Truth
 from tests.support.town import (
-    WHEN_SEEN,
     Daemon,
     FinalState,
     SampleTown,
@@ -21,6 +20,7 @@ from tests.support.town import (
     final_state,
     hooks_running,
     kill_process,
+    lasting,
     read_entries,
     share_scrub_key,
 )
@@ -131,9 +131,9 @@ def check_same_but_for_hooks(here: Pair) -> None:
     """A hook that was killed takes with it what nobody else knows; everything else is the same."""
     harmed, peaceful = read_entries(here.harmed.state_dir), read_entries(here.peaceful.state_dir)
     assert peaceful.keys() == harmed.keys()
-    for id_, entry in peaceful.items():
-        found = harmed[id_]
+    for id_ in peaceful:
+        entry, found = lasting(peaceful[id_]), lasting(harmed[id_])
         lost = {name for name in ONLY_HOOKS_KNOW if name in entry and name not in found}
-        fields = {*entry, *found} - lost - WHEN_SEEN
+        fields = {*entry, *found} - lost
         differing = {name: (entry.get(name), found.get(name)) for name in fields if entry.get(name) != found.get(name)}
         assert {} == differing, f"{id_}, the peaceful and the harmed: {differing}"

@@ -317,8 +317,15 @@ def read_entries(state_dir: Path) -> dict[str, dict[str, Any]]:
     return {id_: json.loads((objects / sha[:2] / f"{sha}.json").read_bytes()) for id_, sha in rows.items()}
 
 
-WHEN_SEEN = frozenset({"conventions"})
-"""A file that changes twice while a daemon is down shows it one of its contents; who was up saw both."""
+def lasting(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry without what shows only for a while: who was down may miss it.
+
+    A file that changes twice meanwhile shows one of its contents, and an agent's bead holds its last exit alone.
+    """
+    outcome = entry["outcome"]
+    kept = [fact for fact in outcome["evidence"] if fact["kind"] != "exit_type" or fact["detail"].endswith("said")]
+    rest = {name: value for name, value in entry.items() if name != "conventions"}
+    return rest | {"outcome": outcome | {"evidence": kept}}
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -327,9 +334,8 @@ def differences(one: Path, other: Path) -> list[str]:
     found = [f"only in {one.name}: {_told(ours[id_])}" for id_ in ours.keys() - theirs.keys()]
     found += [f"only in {other.name}: {_told(theirs[id_])}" for id_ in theirs.keys() - ours.keys()]
     for id_ in sorted(ours.keys() & theirs.keys()):
-        a, b = ours[id_], theirs[id_]
-        names = sorted((a.keys() | b.keys()) - WHEN_SEEN)
-        fields = [name for name in names if a.get(name) != b.get(name)]
+        a, b = lasting(ours[id_]), lasting(theirs[id_])
+        fields = [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
         if fields:
             said = [f"{name}: {str(a.get(name))[:160]!r} / {str(b.get(name))[:160]!r}" for name in fields]
             found.append(f"{_told(a)} differs in {'; '.join(said)}")
