@@ -31,20 +31,20 @@ class _Probe:
     back: int = 0
 
 
-_BEFORE = r"[\"'=: ]"
+_NAMED = r"(?i:key|pwd|pass(?:word)?|pw|token)[\"']?\]? {0,40}(?:=>|:=|::|=|:| ) {0,40}[\"']?"
 _PROBES = {
     "aws.2": _Probe(r"(?i:aws[^\n]{0,20}(?:key|pw|pass|token)[^\n]{0,24})['\"][0-9a-zA-Z/+]{40}"),
     "basic_auth.1": _Probe(r"://[^\s:/@]{1,100}:[^\s:/@]{1,100}@"),
-    "cloudant.1": _Probe(_BEFORE + "[0-9a-f]{64}", 150),
-    "cloudant.2": _Probe(_BEFORE + "[a-z]{24}[^a-z]", 150),
+    "cloudant.1": _Probe(_NAMED + "(?i:[0-9a-f]{16})", 40),
+    "cloudant.2": _Probe(_NAMED + "(?i:[a-z]{16})", 40),
     "cloudant.3": _Probe(r"[0-9a-f]{16}@[\w-]{1,63}\.cloudant\.com", 200),
     "cloudant.4": _Probe(r"[a-z]{16}@[\w-]{1,63}\.cloudant\.com", 200),
     "discord.1": _Probe(r"\.[a-zA-Z\d_-]{6}\.[a-zA-Z\d_-]{16}", 28),
-    "ibm_cloud_iam.1": _Probe(_BEFORE + "[a-zA-Z0-9_-]{44}[^a-zA-Z0-9_-]", 150),
-    "ibm_cos_hmac.1": _Probe(_BEFORE + "[a-f0-9]{48}", 150),
+    "ibm_cloud_iam.1": _Probe(_NAMED + "[a-zA-Z0-9_-]{16}", 40),
+    "ibm_cos_hmac.1": _Probe(_NAMED + "(?i:[0-9a-f]{16})", 40),
     "mailchimp.1": _Probe("[0-9a-z]{4}-us[0-9]", 28),
     "npm.1": _Probe("/:_authToken=", 300),
-    "softlayer.1": _Probe(_BEFORE + "[a-z0-9]{64}", 150),
+    "softlayer.1": _Probe(_NAMED + "(?i:[a-z0-9]{16})", 40),
     "openai.1": _Probe("T3BlbkFJ[A-Za-z0-9]{16}", 200),
 }
 
