@@ -16,7 +16,7 @@ from nats.js.errors import NotFoundError
 
 from gtftd.bus.acknowledger import Acknowledger
 from gtftd.bus.contract import Reaction, Returned
-from gtftd.bus.delivery import Delivery, Reacted, Workplace, nak
+from gtftd.bus.delivery import Delivery, Reacted, Workplace, nak, retried_of
 from gtftd.bus.failures import STATE_RETRY, Failures
 from gtftd.bus.pull import Pull
 from gtftd.bus.tally import Counters, Tally
@@ -124,7 +124,10 @@ class Consumer:
 
     async def _take(self, messages: list[Msg], group: asyncio.TaskGroup) -> None:
         """Parse, claim in one transaction, and start what may run."""
-        deliveries = [found for message in messages if (found := await self._open_message(message))]
+        if others := [message for message in messages if not self._is_ours(message)]:
+            group.create_task(self._acknowledge(others))
+        ours = filter(self._is_ours, messages)
+        deliveries = [found for message in ours if (found := await self._open_message(message))]
         if not deliveries:
             return
         try:
@@ -158,6 +161,11 @@ class Consumer:
         self._in_hand.discard(delivery)
         self.tally.running -= 1
         self._freed.set()
+
+    def _is_ours(self, message: Msg) -> bool:
+        """False for what another reaction parked and gets again: this one has had the message itself."""
+        retried = retried_of(message)
+        return retried is None or retried.reaction == self.reaction.name
 
     async def _open_message(self, message: Msg) -> Delivery | None:
         """A message that can never be understood is parked with its bytes, and is no trouble to others."""

@@ -17,7 +17,10 @@ from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.event import Envelope, Event
 from gtftd.state.ledger import Claim, Done, Ledger
 from gtftd.state.outbox import Outbox
+from gtftd.state.parking import Retried, read_retried
 
+RETRIED = "Gtftd-Retried"
+"""The header of a message that one reaction parked and an operator tries again: `Retried` as JSON."""
 Hold = Callable[[Event], timedelta | None]
 """Says how long an event must wait (e-stop of its rig), or None."""
 
@@ -64,6 +67,12 @@ class Reacted:
     delivery: Delivery
     attempt: int
     done: Done
+
+
+def retried_of(message: Msg) -> Retried | None:
+    """For whom alone a message comes again; None for one that is everybody's."""
+    written = (message.headers or {}).get(RETRIED)
+    return read_retried(written) if written else None
 
 
 async def nak(message: Msg, wait: timedelta) -> None:

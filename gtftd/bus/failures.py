@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from nats.aio.msg import Msg
 
 from gtftd.bus.contract import Reaction
-from gtftd.bus.delivery import Delivery, Workplace, nak
+from gtftd.bus.delivery import Delivery, Workplace, nak, retried_of
 from gtftd.bus.tally import Counters
 from gtftd.errors import GtftdError, NoSpace, Retriable
 from gtftd.logs import get_logger
@@ -21,6 +21,10 @@ from gtftd.state.outbox import Outgoing
 
 log = get_logger("bus")
 STATE_RETRY = timedelta(seconds=2)
+POISON = "message:"
+"""How the keys of messages begin that nobody can read. A header may name no other key: a publisher writes headers
+too, and would have a real event parked unseen.
+"""
 
 
 class Failures:
@@ -81,14 +85,18 @@ class Failures:
         await self._store_failure(delivery.message, delivery.claim, attempt, error, trace)
 
     async def park_poison(self, message: Msg, error: Exception) -> None:
-        sequence = message.metadata.sequence.stream
-        claim = Claim(self._reaction.name, f"message:{message.metadata.stream}:{sequence}", "")
-        await self._store_failure(message, claim, 1, error, "")
+        """Under its place in the stream; what comes again, under the one that it had at first."""
+        retried = retried_of(message)
+        place = f"{POISON}{message.metadata.stream}:{message.metadata.sequence.stream}"
+        key = retried.key if retried and retried.key.startswith(POISON) else place
+        await self._store_failure(message, Claim(self._reaction.name, key, ""), 1, error, "")
 
     async def _store_failure(self, message: Msg, claim: Claim, attempts: int, error: Exception, trace: str) -> None:
         said = _said(error)
         parked = ReactionParked(reaction=claim.reaction, key=claim.key, attempts=attempts, error=said)
-        fact = Outgoing(event_id("parked", claim.reaction, claim.key, attempts), parked, datetime.now(UTC))
+        # what is parked again after a retry is told again; what only comes once more is told once
+        identity = event_id("parked", claim.reaction, claim.key, attempts, message.metadata.sequence.stream)
+        fact = Outgoing(identity, parked, datetime.now(UTC))
         failure = Failure(claim, message.subject, message.data, attempts, said, _own_frames(trace))
         try:
             await self._place.ledger.park(failure, self._place.outbox.rows([fact]))

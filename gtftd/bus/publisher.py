@@ -12,6 +12,7 @@ from nats.js.api import PubAck
 from nats.js.errors import APIError
 
 from gtftd.bus.connection import Bus
+from gtftd.bus.delivery import RETRIED
 from gtftd.errors import GtftdError
 from gtftd.health import Health
 from gtftd.logs import get_logger
@@ -75,8 +76,7 @@ class Publisher:
         try:
             js = self._bus.js
             for row in rows:
-                future = await js.publish_async(row.subject, row.body, headers={"Nats-Msg-Id": row.id})
-                waiting.append(future)
+                waiting.append(await js.publish_async(row.subject, row.body, headers=_headers(row)))
         except (nats.errors.Error, OSError, TimeoutError) as error:
             log.warning("publish.failed", error=f"{type(error).__name__}: {error}")
         crash_point("publisher.sent")
@@ -129,6 +129,10 @@ class Publisher:
             name = row.subject.partition(".")[2].partition(".")[2]
             self._metrics.events_published.labels(subject=name).inc()
             self._activity.note("event", name, **_identifiers(name, row.body))
+
+
+def _headers(row: Row) -> dict[str, str]:
+    return {"Nats-Msg-Id": row.id} | ({RETRIED: row.retries} if row.retries else {})
 
 
 def _identifiers(name: str, body: bytes) -> dict[str, str | int]:

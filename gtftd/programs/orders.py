@@ -133,7 +133,7 @@ class Orders:
 
     async def parked_retry(self, params: wire.ParkedRetryParams) -> wire.ChangedResult:
         ids = await self._chosen(params)
-        await self._parts.parking.retry(ids)
+        await self._parts.parking.retry(ids, self._parts.runtime.consumers)
         self._parts.outbox.filled.set()
         return wire.ChangedResult(changed=tuple(map(str, ids)), detail="published again")
 

@@ -34,6 +34,8 @@ class Row:
     id: str
     subject: str
     body: bytes
+    retries: str | None = None
+    """`Retried` as JSON: for that reaction alone. None: for everybody."""
 
 
 class Outbox:
@@ -95,7 +97,7 @@ class Outbox:
 
     async def head(self, limit: int = 256) -> list[Row]:
         """The oldest facts, in order."""
-        sql = "SELECT seq, id, subject, body FROM outbox ORDER BY seq LIMIT ?"
+        sql = "SELECT seq, id, subject, body, retries FROM outbox ORDER BY seq LIMIT ?"
         found = await self._database.read(lambda connection: connection.execute(sql, (limit,)).fetchall())
         return [Row(*row) for row in found]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from gtftd.errors import Missing
+from gtftd.errors import Invalid, Missing
 from gtftd.state.database import Database
 
 
@@ -23,6 +24,32 @@ class Parked:
     error: str
     traceback: str
     parked_at: float
+
+
+@dataclass(frozen=True)
+class Retried:
+    """Whose parked message comes again, and under which key it was parked: the key of a message that nobody can
+    read is its first place in the stream, which the message that comes again does not have.
+    """
+
+    reaction: str
+    key: str
+
+    def encode(self) -> str:
+        """ASCII on one line, whatever the key is made of."""
+        return json.dumps([self.reaction, self.key])
+
+
+def read_retried(written: str) -> Retried | None:
+    """None for what no retry wrote."""
+    try:
+        found = json.loads(written)
+    except (ValueError, RecursionError):
+        return None
+    match found:
+        case [str(reaction), str(key)]:
+            return Retried(reaction, key)
+    return None
 
 
 _COLUMNS = "id, reaction, key, subject, body, attempts, error, traceback, parked_at"
@@ -52,20 +79,21 @@ class Parking:
             raise Missing(f"nothing is parked under {id_}; `gtftctl parked list` shows what is")
         return Parked(*row)
 
-    async def retry(self, ids: Sequence[int] | None) -> int:
+    async def retry(self, ids: Sequence[int] | None, reactions: Collection[str]) -> int:
         """Publish again and forget the failure, in one transaction; None means all. Returns how many.
 
-        The event goes to every reaction of its subject; those that did it already turn it down by key.
-        The message id is new, since the bus drops an id that it has seen.
+        The message goes to the one reaction that parked it; `reactions` are those that there are. The message id
+        is new, since the bus drops an id that it has seen.
         """
 
         def work(connection: sqlite3.Connection) -> int:
             rows = _chosen(connection, ids)
+            _check(rows, reactions)
             for row in rows:
                 connection.execute("DELETE FROM reactions WHERE reaction = ? AND key = ?", (row.reaction, row.key))
                 connection.execute(
-                    "INSERT OR IGNORE INTO outbox (id, subject, body) VALUES (?, ?, ?)",
-                    (f"retry-{row.id}-{row.parked_at}", row.subject, row.body),
+                    "INSERT OR IGNORE INTO outbox (id, subject, body, retries) VALUES (?, ?, ?, ?)",
+                    (f"retry-{row.id}-{row.parked_at}", row.subject, row.body, _retried(row).encode()),
                 )
                 connection.execute("DELETE FROM parked WHERE id = ?", (row.id,))
             return len(rows)
@@ -81,6 +109,17 @@ class Parking:
             return len(rows)
 
         return await self._database.write(work)
+
+
+def _retried(row: Parked) -> Retried:
+    return Retried(row.reaction, row.key)
+
+
+def _check(rows: Sequence[Parked], reactions: Collection[str]) -> None:
+    """Nobody would take what is published for a reaction that is no more."""
+    gone = sorted({row.reaction for row in rows}.difference(reactions))
+    if gone:
+        raise Invalid(f"no reaction is called {', '.join(gone)} any more; drop what it parked. Nothing was changed")
 
 
 def _chosen(connection: sqlite3.Connection, ids: Sequence[int] | None) -> list[Parked]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -53,7 +54,7 @@ async def test_a_retriable_error_is_tried_again_and_then_parked(tmp_path: Path) 
         assert parked.error == "Unreachable: the database does not answer"
         assert b'"gt-1"' in parked.body
         broken = False
-        assert await parking.retry([parked.id]) == 1
+        assert await parking.retry([parked.id], here.runtime.consumers) == 1
         here.outbox.filled.set()
         await until(lambda: len(attempts) == 4)
         await until(here.runtime.idle)
@@ -105,6 +106,89 @@ async def test_poison_is_parked_and_hurts_no_neighbour(tmp_path: Path) -> None:
         await until(lambda: len(seen) == len(poison))
         await until(here.runtime.idle)
         assert await parking.count() == len(poison)
+
+
+async def test_a_retry_reaches_the_one_reaction_that_parked(tmp_path: Path) -> None:
+    """Not the others, whether they have done it, forgotten that they did, or parked it themselves."""
+    seen: list[str] = []
+    broken = True
+
+    async def fine(event: Event) -> None:
+        seen.append("fine")
+
+    async def fail(event: Event) -> None:
+        seen.append("fail")
+        if broken:
+            raise Invalid("it will not do")
+
+    async def fail_too(event: Event) -> None:
+        seen.append("fail_too")
+        raise Invalid("it never will")
+
+    reactions = [reaction("fine", fine), reaction("fail", fail), reaction("fail_too", fail_too)]
+    async with place(tmp_path, reactions) as here:
+        parking = Parking(here.database)
+        await here.outbox.put([outgoing("gt-1")])
+        await until(lambda: len(seen) == 3)
+        await until(here.runtime.idle)
+        await here.ledger.purge(before=time.time() + 60)
+        parked = {row.reaction: row for row in await parking.list()}
+        assert {"fail", "fail_too"} == set(parked)
+        seen.clear()
+        broken = False
+        await parking.retry([parked["fail"].id], here.runtime.consumers)
+        here.outbox.filled.set()
+        await until(lambda: seen)
+        await until(here.runtime.idle)
+        assert ["fail"] == seen
+        assert [parked["fail_too"]] == await parking.list()
+
+
+async def test_poison_that_is_tried_again_is_parked_where_it_was(tmp_path: Path) -> None:
+    """By the one reaction, under the same key, and told of once more; however often, also after a restart."""
+
+    async def note(event: Event) -> None:
+        raise AssertionError(event)
+
+    reactions = [reaction("one", note), reaction("two", note)]
+    for life in range(3):
+        async with place(tmp_path, reactions, boot_id=f"boot-{life}") as here:
+            parking = Parking(here.database)
+            if not life:
+                await here.bus.js.publish("gtftd.town.bead.touched", b"{")
+                await until(lambda parking=parking: _is_counted(parking, 2))
+                await until(here.runtime.idle)
+            before = {(row.reaction, row.key): row for row in await parking.list()}
+            await parking.retry([before["one", "message:GTFTD_TOWN:1"].id], here.runtime.consumers)
+            here.outbox.filled.set()
+            await until(lambda parking=parking: _is_counted(parking, 2))
+            await until(here.runtime.idle)
+            after = {(row.reaction, row.key): row for row in await parking.list()}
+            assert before.keys() == after.keys()
+            changed = {key[0] for key, row in after.items() if row != before[key]}
+            assert {"one"} == changed
+            info = await here.bus.js.stream_info(here.bus.stream("fact"))
+            assert 3 + life == info.state.messages
+
+
+async def test_a_publisher_cannot_have_a_real_event_parked_under_its_key(tmp_path: Path) -> None:
+    """A header names no key but that of a message which nobody can read."""
+    seen: list[str] = []
+
+    async def note(event: Event) -> None:
+        seen.append(event.bead)  # type: ignore[attr-defined]
+
+    async with place(tmp_path, [reaction("note", note)]) as here:
+        headers = {"Gtftd-Retried": '["note", "gt-1"]'}
+        await here.bus.js.publish("gtftd.town.bead.touched", b"{", headers=headers)
+        await until(Parking(here.database).count)
+        await here.outbox.put([outgoing("gt-1")])
+        await until(lambda: seen)
+        assert ["gt-1"] == seen
+
+
+async def _is_counted(parking: Parking, count: int) -> bool:
+    return await parking.count() == count
 
 
 async def test_a_publisher_may_say_town_events_only(tmp_path: Path) -> None:

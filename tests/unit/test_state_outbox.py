@@ -17,6 +17,7 @@ from gtftd.schemas.town import BeadClosed
 from gtftd.state import Database, Ledger, Outbox, Outgoing, Parking
 from gtftd.state.ledger import Answer, Claim, Failure
 from gtftd.state.outbox import already_told, forget_told, read_cursor, tell, write_cursor
+from gtftd.state.parking import Retried, read_retried
 from tests.support.bus import outgoing
 from tests.support.state import opened, rows
 
@@ -128,15 +129,17 @@ async def test_parked_are_listed_shown_and_missing_by_name(tmp_path: Path) -> No
 
 
 async def test_a_retry_sends_the_same_bytes_under_a_new_id_and_starts_counting_anew(tmp_path: Path) -> None:
-    """All in one transaction; parked again and retried again it gets another id."""
+    """All in one transaction, for the one reaction; parked again and retried again it gets another id."""
     with opened(tmp_path / "state.db") as database:
         parking, claim = Parking(database), Claim("note", "a", "event-a")
         ids = set()
         for _ in range(2):
             await park(database, "a")
-            assert 1 == await parking.retry(None)
+            assert 1 == await parking.retry(None, ["note"])
             [row] = await outbox_of(database).head()
             assert (b"a", "gtftd.town.bead.touched") == (row.body, row.subject)
+            assert row.retries is not None
+            assert Retried("note", "a") == read_retried(row.retries)
             ids.add(row.id)
             await outbox_of(database).remove([row])
             assert [Answer("run", 1)] == await Ledger(database, "boot-2").begin([claim])
@@ -149,10 +152,22 @@ async def test_one_unknown_id_changes_nothing(tmp_path: Path) -> None:
         parking = Parking(database)
         await park(database, "a", "b")
         [b, a] = await parking.list()
-        for change in (parking.retry, parking.drop):
+        for change in (lambda ids: parking.retry(ids, ["note"]), parking.drop):
             with pytest.raises(Missing, match="under 77; nothing was changed"):
                 await change([a.id, 77])
+        with pytest.raises(Invalid, match="no reaction is called note any more; drop what it parked"):
+            await parking.retry(None, ["other"])
         assert (2, 0) == (await parking.count(), await outbox_of(database).size())
         assert 1 == await parking.drop([b.id])
         assert [("a",)] == rows(database.path, "SELECT key FROM parked")
         assert [Answer("parked")] == await Ledger(database, "boot-2").begin([Claim("note", "b", "event-b")])
+
+
+def test_whose_message_comes_again_is_read_back_whatever_its_key() -> None:
+    """As one line of ASCII, which is all that a header holds; what nobody wrote so is nobody's."""
+    for key in ("hq-1#2", "two\r\nlines", "dock/\u202e", "\udcff", '"]'):
+        written = Retried("note", key).encode()
+        assert written.isascii()
+        assert 1 == len(written.splitlines())
+        assert Retried("note", key) == read_retried(written)
+    assert [None] * 5 == [read_retried(text) for text in ("", "{}", '["note"]', '["note", 7]', "[" * 100_000)]
