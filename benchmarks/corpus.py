@@ -1,29 +1,32 @@
-"""Ten thousand sessions from transcript to snapshot: collect, scrub, store; then a full and an incremental build.
+"""Ten thousand sessions from transcript to snapshot: collect, scrub, store; then what `gtftctl corpus` takes on them.
 
 Evidence is written first, as the reactions do; then every session is reconciled, a few at a time, as the daemon does.
 Each session has a bead of its own, a transcript of its own text, and one in ten dies instead of closing its bead.
-`python benchmarks/corpus.py --sessions 10000`.
+Commands are processes of their own: their start is in the figures. `python benchmarks/corpus.py --sessions 10000`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
 import resource
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gtftd.corpus import Collector, EntryStore, Evidence
 from gtftd.corpus.in_force import ConventionHistory
-from gtftd.corpus.snapshot import build_snapshot
 from gtftd.metrics import Activity, Metrics
-from gtftd.schemas.settings import CollectionSettings, SettingsModel
+from gtftd.schemas.settings import CollectionSettings
 from gtftd.schemas.town import BeadAssigned, BeadClosed, BeadReleased, SessionEnded, SessionStarted
 from gtftd.scrub import Scrubber
 from gtftd.state import Database, Outbox
@@ -33,7 +36,9 @@ from gtftd.town.spool import Spool
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 RIG, POLECATS = "harbor", 40
 AT_ONCE = 4
+SAMPLES = 10
 WORDS = Path(__file__).read_text().split() + (Path(os.__file__).read_text().split())
+GTFTCTL = [sys.executable, "-P", "-c", "from gtftd.ctl import main; main()", "corpus"]
 
 
 def main() -> None:
@@ -42,64 +47,137 @@ def main() -> None:
     arguments.add_argument("--transcript-bytes", type=int, default=20_000)
     chosen = arguments.parse_args()
     print(f"load before the start: {os.getloadavg()[0]:.2f}")
-    with tempfile.TemporaryDirectory(prefix="gtftd-bench-") as folder:
-        asyncio.run(measure(Path(folder), chosen.sessions, chosen.transcript_bytes))
+    with tempfile.TemporaryDirectory(prefix="gtftd-bench-") as folder, bench_in(Path(folder)) as bench:
+        asyncio.run(measure(bench, chosen.sessions, chosen.transcript_bytes))
+    print(f"load at the end: {os.getloadavg()[0]:.2f}")
 
 
-async def measure(folder: Path, sessions: int, transcript_bytes: int) -> None:
+@dataclass(frozen=True)
+class Bench:
+    """The parts of a daemon that collect, on a town and a state of their own."""
+
+    folder: Path
+    evidence: Evidence
+    store: EntryStore
+    collector: Collector
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+
+@contextlib.contextmanager
+def bench_in(folder: Path) -> Iterator[Bench]:
     town, state = make_town(folder / "town"), folder / "state"
-    state.mkdir()
-    started = time.monotonic()
-    size = sum(write_transcript(folder, number, transcript_bytes) for number in range(sessions))
-    print(f"{sessions} transcripts, {size / 1e6:.0f} MB, written in {time.monotonic() - started:.0f} s")
+    (state / "logs").mkdir(parents=True)
     database = Database.open(state / "state.db")
-    outbox = Outbox(database, prefix="gtftd", source="bench")
-    store, evidence = EntryStore(database, state / "entries", outbox), Evidence(database)
+    store = EntryStore(database, state / "entries", Outbox(database, prefix="gtftd", source="bench"))
     store.prepare()
-    spool, scrubber = Spool(state / "spool"), Scrubber({"TOWN_TOKEN": "bench-known-value-0001"}, key=b"k" * 32)
+    evidence, spool = Evidence(database), Spool(state / "spool")
     spool.ensure()
+    scrubber = Scrubber({"TOWN_TOKEN": "bench-known-value-0001"}, key=b"k" * 32)
     place = load_town(town)
     history = ConventionHistory(database, lambda: place)
     collector = Collector(
         lambda: place, evidence, store, lambda: scrubber, spool, CollectionSettings(), Metrics(), Activity(), history
     )
+    try:
+        yield Bench(folder, evidence, store, collector)
+    finally:
+        database.close()
+
+
+async def measure(bench: Bench, sessions: int, transcript_bytes: int) -> None:
+    started = time.monotonic()
+    size = sum(write_transcript(bench.folder, number, transcript_bytes) for number in range(sessions))
+    print(f"{sessions} transcripts, {size / 1e6:.0f} MB, written in {time.monotonic() - started:.0f} s")
     started = time.monotonic()
     for number in range(sessions):
-        await tell(evidence, folder, number)
+        await tell(bench.evidence, bench.folder, number)
     print(f"evidence of all: {time.monotonic() - started:.1f} s")
-    before_mb = peak_mb()
-    started, cpu = time.monotonic(), time.process_time()
-    await collect_all(collector, [session_id(number) for number in range(sessions)])
-    took, cpu = time.monotonic() - started, time.process_time() - cpu
-    entries = sum((await store.counts()).values())
+    await collect_all(bench, sessions, size)
+    started = time.monotonic()
+    await reconcile_all(bench.collector, range(sessions))
+    print(f"all of them again, nothing new: {time.monotonic() - started:.1f} s, RSS {rss_mb():.0f} MB")
+    await build_all(bench, sessions, transcript_bytes)
+    await ask_all(bench)
+
+
+async def collect_all(bench: Bench, sessions: int, size_bytes: int) -> None:
+    """In ten parts, so that it shows whether pace and memory stay what they are."""
+    began, cpu, seen = time.monotonic(), time.process_time(), [rss_mb()]
+    for part in range(SAMPLES):
+        started, cpu_then = time.monotonic(), time.process_time()
+        chosen = range(sessions * part // SAMPLES, sessions * (part + 1) // SAMPLES)
+        await reconcile_all(bench.collector, chosen)
+        took, own = time.monotonic() - started, time.process_time() - cpu_then
+        seen.append(rss_mb())
+        print(f"  to {chosen.stop:6}: {len(chosen) / took:5.1f} sessions/s, {1000 * own / len(chosen):5.1f} ms of "
+              f"processor time each, RSS {seen[-1]:.0f} MB")  # fmt: skip
+    took, cpu = time.monotonic() - began, time.process_time() - cpu
+    entries = sum((await bench.store.counts()).values())
     print(f"collect, scrub, store: {entries} entries in {took:.1f} s ({cpu:.1f} s of processor time)")
-    rates = f"{entries / took:.0f} entries/s, {size / 1e6 / took:.1f} MB/s"
-    print(f"  {rates}, peak RSS {before_mb:.0f} -> {peak_mb():.0f} MB")
-    started = time.monotonic()
-    await collect_all(collector, [session_id(number) for number in range(sessions)])
-    print(f"all of them again, nothing new: {time.monotonic() - started:.1f} s")
-    for what in ("full", "nothing new"):
-        build(state, what)
-    for number in range(sessions, sessions + sessions // 100):
-        write_transcript(folder, number, transcript_bytes)
-        await tell(evidence, folder, number)
-        await collector.reconcile(session_id(number))
-    build(state, "1 % new")
-    database.close()
+    print(f"  {entries / took:.1f} entries/s, {size_bytes / 1e6 / took:.2f} MB/s, RSS {seen[0]:.0f} to {max(seen):.0f} "
+          f"MB, peak {peak_mb():.0f} MB")  # fmt: skip
 
 
-def build(state: Path, what: str) -> None:
-    started = time.monotonic()
-    manifest = build_snapshot(state, SettingsModel(), role="polecat", rig=RIG)
-    print(f"snapshot, {what}: {time.monotonic() - started:.2f} s, {manifest.id[:12]}, peak RSS {peak_mb():.0f} MB")
+async def build_all(bench: Bench, sessions: int, transcript_bytes: int) -> None:
+    """Full, with nothing new, with one in a hundred more."""
+    chosen = ("snapshot", "--rig", RIG, "--role", "polecat", "--json")
+    ask(bench, "snapshot, full", chosen)
+    ask(bench, "snapshot, nothing new", chosen)
+    more = range(sessions, sessions + max(1, sessions // 100))
+    for number in more:
+        write_transcript(bench.folder, number, transcript_bytes)
+        await tell(bench.evidence, bench.folder, number)
+    await reconcile_all(bench.collector, more)
+    ask(bench, "snapshot, 1 % new", chosen)
+    for name in ("state.db", "state.db-wal", "entries", "snapshots"):
+        print(f"on disk: {name:13} {disk_mb(bench.state / name):8.1f} MB")
+    print(f"on disk: {'all of it':13} {disk_mb(bench.state):8.1f} MB, hard links once")
 
 
-async def collect_all(collector: Collector, session_ids: list[str]) -> None:
-    waiting = iter(session_ids)
+async def ask_all(bench: Bench) -> None:
+    """Every command that looks at the corpus."""
+    entry = (await bench.store.newest(limit=1))[0].entry_id
+    after, before = json.loads(ask(bench, "snapshots", ("snapshots", "--json")))[:2]
+    for what in (
+        ("stats",),
+        ("stats", "--by", "label"),
+        ("stats", "--labels"),
+        ("list",),
+        ("list", "--all"),
+        ("list", "--bead", "hb-1"),
+        ("show", entry),
+        ("explain", entry),
+        ("diff", before["id"], after["id"]),
+        ("verify", after["id"]),
+        ("export", after["id"], "--out", str(bench.folder / "chat.jsonl")),
+        ("export", after["id"], "--format", "kto", "--out", str(bench.folder / "kto.jsonl")),
+    ):
+        ask(bench, " ".join(part for part in what if len(part) < 20), what)
 
-    async def work(mine: Iterator[str]) -> None:
-        for session in mine:
-            await collector.reconcile(session)
+
+def ask(bench: Bench, name: str, arguments: Sequence[str]) -> str:
+    """One command as an operator gives it; a snapshot that is not ready ends with 1."""
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [*GTFTCTL, *arguments, "--state-dir", str(bench.state)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=bench.folder)
+    if done.returncode and arguments[0] != "snapshot":
+        sys.exit(f"{name}: exit code {done.returncode}: {done.stderr}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    took = time.monotonic() - started
+    print(f"{name:24} {took:7.2f} s, {cpu:6.2f} s of processor time, {len(done.stdout):,} characters", flush=True)
+    return done.stdout
+
+
+async def reconcile_all(collector: Collector, numbers: Sequence[int]) -> None:
+    waiting = iter(numbers)
+
+    async def work(mine: Iterator[int]) -> None:
+        for number in mine:
+            await collector.reconcile(session_id(number))
 
     await asyncio.gather(*(work(waiting) for _ in range(AT_ONCE)))
 
@@ -110,6 +188,18 @@ def session_id(number: int) -> str:
 
 def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1024**2
+
+
+def disk_mb(path: Path) -> float:
+    """What files take on disk, each once however many names it has."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    stats = {(stat.st_dev, stat.st_ino): stat.st_blocks for file in files if (stat := file.lstat())}
+    return sum(stats.values()) * 512 / 1024**2
 
 
 async def tell(evidence: Evidence, folder: Path, number: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gtftd.errors import Corrupt, Missing, Refused
-from gtftd.schemas.control import EntriesParams, EntriesResult, EntryRow, PurgedEntry
+from gtftd.schemas.corpus_views import EntriesParams, EntriesResult, EntryRow, PurgedEntry
 from gtftd.state.database import migrations, open_reader
 from gtftd.state.files import content_path
 

@@ -20,7 +20,7 @@ from gtftd.control import wire
 from gtftd.control.wire import Internal
 from gtftd.errors import Busy, Conflict, GtftdError, Invalid, Missing, Refused, Unreachable
 from gtftd.logs import get_logger
-from gtftd.schemas.control import MAX_REQUEST_BYTES, PROTOCOL, Request
+from gtftd.schemas.protocol import MAX_REQUEST_BYTES, PROTOCOL, Request
 
 log = get_logger("control")
 Params = TypeVar("Params", bound=BaseModel)

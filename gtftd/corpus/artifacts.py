@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from gtftd.corpus.filing import Document, Filing, Tally
 from gtftd.errors import Invalid
 from gtftd.logs import get_logger
-from gtftd.schemas.control import CollectProgress
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.town.artifact_files import ArtifactFile
 from gtftd.town.conversation import RawMessage
 from gtftd.town.formula import Formula, read_formula

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from gtftd.corpus.store import EntryRow, EntryStore, told
 from gtftd.corpus.texts import by_reference, references
 from gtftd.errors import Missing
-from gtftd.schemas.control import AuditProgress
 from gtftd.schemas.corpus import Entry, EntryTainted
+from gtftd.schemas.corpus_orders import AuditProgress
 from gtftd.scrub.sealed import scrub_again
 from gtftd.state import Database, Outbox, crash_point
 from gtftd.state.outbox import insert_rows

@@ -15,7 +15,7 @@ from gtftd.corpus.operational import DOLT, Telling, bead_document
 from gtftd.corpus.slings import Death
 from gtftd.errors import NotReady, Unreachable
 from gtftd.logs import get_logger
-from gtftd.schemas.control import CollectProgress
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.schemas.settings import LabelSettings
 from gtftd.town.bead_life import BeadLife
 from gtftd.town.bead_lives import read_lives, read_offset

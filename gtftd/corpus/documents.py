@@ -18,8 +18,8 @@ from gtftd.corpus.interactions import collect_interactions
 from gtftd.corpus.prime import collect_prime
 from gtftd.corpus.stale import commands_named, retired
 from gtftd.errors import Invalid, Missing, NotReady, Unreachable
-from gtftd.schemas.control import CollectProgress
 from gtftd.schemas.corpus import Outcome, Task
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.schemas.settings import CollectionSettings, LabelSettings
 from gtftd.schemas.town import BeadState, ConfigChanged, FormulaChanged
 from gtftd.town.artifact_files import (

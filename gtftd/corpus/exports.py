@@ -13,7 +13,7 @@ from gtftd.corpus.bead_fate import closings_of, fate_of, is_swept, sweeps
 from gtftd.corpus.filing import Document, Filed, Filing, Tally
 from gtftd.corpus.operational import DOLT, Telling, bead_document, known_of
 from gtftd.logs import get_logger
-from gtftd.schemas.control import CollectProgress
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.schemas.settings import LabelSettings
 from gtftd.town.bead_life import BeadLife
 from gtftd.town.bead_lives import read_export

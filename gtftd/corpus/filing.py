@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gtftd.corpus.store import EntryStore
-from gtftd.schemas.control import CollectProgress
 from gtftd.schemas.corpus import Conventions, Entry, EntryKind, Outcome, Source, Task
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.schemas.event import event_id
 from gtftd.scrub.sealed import ScrubbedEntry, scrub_entry
 from gtftd.state import Database

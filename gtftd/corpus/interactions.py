@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from gtftd.corpus.filing import Document, Filing, Tally
-from gtftd.schemas.control import CollectProgress
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.town.conversation import RawMessage
 from gtftd.town.identity import FOR_ALL, parse_role
 from gtftd.town.interactions import Interaction, InteractionsFile, read_interactions

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from gtftd.corpus.filing import Document, Filing, Tally
-from gtftd.schemas.control import CollectProgress
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.town.conversation import RawMessage
 from gtftd.town.gt_command import Place, find_gt, places_of_agents, read_prime
 from gtftd.town.layout import Town

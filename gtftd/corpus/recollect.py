@@ -10,7 +10,7 @@ from gtftd.corpus.filing import Tally
 from gtftd.corpus.store import EntryStore
 from gtftd.errors import Missing, NonRetriable, NotReady
 from gtftd.logs import get_logger
-from gtftd.schemas.control import CollectProgress
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.state import Database
 
 log = get_logger("corpus")

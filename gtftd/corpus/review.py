@@ -16,8 +16,8 @@ from gtftd.corpus.collect import Collector
 from gtftd.corpus.documents import IN_TOWN
 from gtftd.corpus.store import EntryRow, EntryStore
 from gtftd.errors import Invalid, Missing
-from gtftd.schemas.control import DoubtRow, Looked
 from gtftd.schemas.corpus import EntryKind
+from gtftd.schemas.corpus_orders import DoubtRow, Looked
 from gtftd.state import Database
 from gtftd.state.database import open_reader
 from gtftd.town.artifact_files import town_file

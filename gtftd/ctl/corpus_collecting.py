@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gtftd.ctl.corpus_progress import Step
-    from gtftd.schemas.control import CollectProgress
+    from gtftd.schemas.corpus_orders import CollectProgress
 
 _SHOWN_ENTRIES = 10
 Rig = Annotated[str | None, typer.Option("--rig", help="The rig that it belongs to.")]
@@ -143,7 +143,7 @@ def _follow(target: Target, verb: str, *, quiet: bool, **params: object) -> Coll
 
 
 def _told(items: Iterator[JsonObject]) -> Iterator[CollectProgress]:
-    from gtftd.schemas.control import CollectProgress
+    from gtftd.schemas.corpus_orders import CollectProgress
 
     return (CollectProgress.model_validate(item) for item in items)
 

@@ -13,7 +13,7 @@ from gtftd.ctl.target import Json, Target
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from gtftd.schemas.control import LabelsResult, StatsResult, Sums
+    from gtftd.schemas.corpus_views import LabelsResult, StatsResult, Sums
 
 DIMENSIONS = ("kind", "role", "rig", "task", "label", "source", "model")
 _OVERVIEW = DIMENSIONS[:5]

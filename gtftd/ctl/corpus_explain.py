@@ -10,8 +10,8 @@ from gtftd.ctl.corpus_listing import EntryId, WasPurged, find_row, read_entry, s
 from gtftd.ctl.target import Json, Target
 
 if TYPE_CHECKING:
-    from gtftd.schemas.control import EntryRow, ExplainResult, TurnExplained
     from gtftd.schemas.corpus import Entry
+    from gtftd.schemas.corpus_views import EntryRow, ExplainResult, TurnExplained
 
 Rows = Iterator[tuple[str, str]]
 _INDENT = 10

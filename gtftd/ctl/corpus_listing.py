@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from gtftd.schemas.control import EntryRow, PurgedEntry
     from gtftd.schemas.corpus import Entry
+    from gtftd.schemas.corpus_views import EntryRow, PurgedEntry
 
 EntryId = Annotated[str, typer.Argument(metavar="ENTRY", help="Its id, or the first letters of it.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000)]
@@ -50,8 +50,8 @@ def list_entries(
 ) -> None:
     """The newest entries that match all of the options."""
     from gtftd.control.listing import read_entries
-    from gtftd.schemas.control import EntriesParams
     from gtftd.schemas.corpus import EntryKind, Label, Source, Task
+    from gtftd.schemas.corpus_views import EntriesParams
 
     check_choice("--kind", kind, get_args(EntryKind))
     check_choice("--source", source, get_args(Source))
@@ -124,7 +124,7 @@ def show_purged(gone: WasPurged, *, as_json: bool) -> None:
 def find_row(target: Target, entry_id: str) -> EntryRow:
     """The one entry whose id begins so. Raises WasPurged."""
     from gtftd.control.listing import read_entries, read_purged
-    from gtftd.schemas.control import EntriesParams
+    from gtftd.schemas.corpus_views import EntriesParams
 
     if len(entry_id) < 4:
         raise typer.BadParameter("give at least the first four letters", param_hint="ENTRY")

@@ -62,7 +62,7 @@ def check_rule(target: Target, rule: str | None) -> None:
         return
     from gtftd.control.listing import read_entries
     from gtftd.corpus.conventions import RULES
-    from gtftd.schemas.control import EntriesParams
+    from gtftd.schemas.corpus_views import EntriesParams
 
     if rule not in RULES and not read_entries(target.state_dir, EntriesParams(rule=rule, limit=1)).total:
         check_choice("--violations", rule, sorted(RULES))

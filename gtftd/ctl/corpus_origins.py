@@ -11,8 +11,8 @@ from pathlib import Path
 from gtftd.control.listing import reading
 from gtftd.corpus.snapshot import list_snapshots, where
 from gtftd.corpus.stale import stale_uses
-from gtftd.schemas.control import DoubtExplained, EntryRow, ExplainResult, InSnapshot, StaleCommand, TurnExplained
 from gtftd.schemas.corpus import Entry, Message
+from gtftd.schemas.corpus_views import DoubtExplained, EntryRow, ExplainResult, InSnapshot, StaleCommand, TurnExplained
 from gtftd.town.conversation import RawCall, RawMessage
 
 _TIMESTAMP = re.compile(rb'"timestamp":\s*"([0-9T:.Z+-]{10,40})"')

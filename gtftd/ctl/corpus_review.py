@@ -13,7 +13,7 @@ from gtftd.ctl import show
 from gtftd.ctl.target import Json, Target, on_target
 
 if TYPE_CHECKING:
-    from gtftd.schemas.control import Looked
+    from gtftd.schemas.corpus_orders import Looked
 
 Digest = Annotated[str, typer.Argument(metavar="DIGEST", help="Its first letters are enough, four at least.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000)]
@@ -41,7 +41,7 @@ def list_doubts(target: Target, *, limit: Limit = 50, as_json: Json = False) -> 
     """Open doubts, those that stand in the most entries first; never a value. `review` alone does the same."""
     from gtftd.control.listing import reading
     from gtftd.corpus.review import open_doubts
-    from gtftd.schemas.control import DoubtsResult
+    from gtftd.schemas.corpus_orders import DoubtsResult
 
     with reading(target.state_dir) as connection:
         doubts = open_doubts(connection, limit)
@@ -70,7 +70,7 @@ def show_doubt(
     reveal: Annotated[bool, typer.Option("--reveal", help="The value also in a pipe and in JSON.")] = False,
 ) -> None:
     """The value and the line that it stands in, while its source still exists; on this terminal alone."""
-    from gtftd.schemas.control import Looked
+    from gtftd.schemas.corpus_orders import Looked
 
     _check(digest)
     told = target.client(timeout_s=120).call("corpus.look", digest=digest)

@@ -15,7 +15,7 @@ from gtftd.errors import Refused
 
 if TYPE_CHECKING:
     from gtftd.ctl.corpus_progress import Step
-    from gtftd.schemas.control import AuditProgress
+    from gtftd.schemas.corpus_orders import AuditProgress
 
 PURGE_S = 600.0
 
@@ -28,7 +28,7 @@ def audit(
 ) -> None:
     """Scrub stored entries again with the rules of today; exit code 1 when they found something."""
     from gtftd.ctl.corpus_progress import follow
-    from gtftd.schemas.control import AuditProgress
+    from gtftd.schemas.corpus_orders import AuditProgress
 
     items = target.client().stream("corpus.audit", all=all_)
     found = follow((AuditProgress.model_validate(item) for item in items), _step, quiet=as_json)
@@ -49,7 +49,7 @@ def _step(progress: AuditProgress) -> Step:
 def _seen(target: Target) -> str:
     """Why there was nothing to look at."""
     from gtftd.control.listing import read_entries
-    from gtftd.schemas.control import EntriesParams
+    from gtftd.schemas.corpus_views import EntriesParams
 
     total = read_entries(target.state_dir, EntriesParams(limit=1)).total
     return f"today's rules have seen all {show.count(total, 'entry')}" if total else "there are no entries"
@@ -72,7 +72,7 @@ def purge(
     as_json: Json = False,
 ) -> None:
     """Remove an entry and its text everywhere, for ever, snapshots included; asks on a terminal."""
-    from gtftd.schemas.control import PurgeResult
+    from gtftd.schemas.corpus_orders import PurgeResult
 
     row = find_row(target, entry_id)
     _confirm(f"Purge {row.entry_id} ({show.clean(subject(row))}, {row.role})? It cannot be undone.", yes=yes)

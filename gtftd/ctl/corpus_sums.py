@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gtftd.control.listing import entries_folder, entry_path, reading
 from gtftd.ctl.corpus_counts import DIMENSIONS
-from gtftd.schemas.control import LabelsResult, StatsResult, Sums
+from gtftd.schemas.corpus_views import LabelsResult, StatsResult, Sums
 
 SENT_BACK = (
     "rejected or failed, and yet completed: these beads are merge requests; who sends work back has done its own work. "

@@ -17,7 +17,8 @@ from gtftd.errors import GtftdError
 
 if TYPE_CHECKING:
     from gtftd.ctl.scene import Scene
-    from gtftd.schemas.control import EntryRow, HappeningResult, StatusResult
+    from gtftd.schemas.control import HappeningResult, StatusResult
+    from gtftd.schemas.corpus_views import EntryRow
 
 FRAME_S = 0.25
 POLL_S = 1.0
@@ -42,7 +43,8 @@ class Follower:
 
     def poll(self) -> None:
         """Ask for status and entries, at most once a second; None when nobody answers."""
-        from gtftd.schemas.control import EntriesResult, StatusResult
+        from gtftd.schemas.control import StatusResult
+        from gtftd.schemas.corpus_views import EntriesResult
 
         if time.monotonic() - self._asked_at < POLL_S:
             return

@@ -17,7 +17,7 @@ from gtftd.ctl import show
 from gtftd.schemas.corpus import Entry, Fact, Message, ToolCall
 
 if TYPE_CHECKING:
-    from gtftd.schemas.control import EntryRow
+    from gtftd.schemas.corpus_views import EntryRow
 
 _SHOWN_CHARACTERS = 2000
 _SHOWN_VALUE = 60

@@ -262,7 +262,7 @@ def _is_over(stopped: bool, children: list[Child], day: _Day | None) -> bool:
 
 def _say_goodbye(target: Target) -> None:
     from gtftd.control.listing import entries_folder, read_entries
-    from gtftd.schemas.control import EntriesParams
+    from gtftd.schemas.corpus_views import EntriesParams
 
     try:
         total = read_entries(target.state_dir, EntriesParams(limit=1)).total

@@ -17,7 +17,8 @@ from gtftd.ctl import show
 from gtftd.ctl.page import about, who
 
 if TYPE_CHECKING:
-    from gtftd.schemas.control import EntryRow, HappeningResult, ReactionStatus, StatusResult
+    from gtftd.schemas.control import HappeningResult, ReactionStatus, StatusResult
+    from gtftd.schemas.corpus_views import EntryRow
 
 _FRAME_LINES, _HEAD_LINES, _GAPS = 2, 2, 3
 _ALONE = "bead changes rig role actor path database type outcome kind source change how start tmux_session"

@@ -16,6 +16,8 @@ from gtftd.corpus.recollect import Sessions
 from gtftd.corpus.review import Review
 from gtftd.errors import Invalid
 from gtftd.schemas import control as wire
+from gtftd.schemas import corpus_orders as orders
+from gtftd.schemas.protocol import NoParams
 
 if TYPE_CHECKING:
     from gtftd.programs.parts import Parts
@@ -35,7 +37,7 @@ _RETURNS = {
     "curated": "examples need another `gtftctl corpus add`",
 }
 """How entries get back what a verdict restored, by kind."""
-P = TypeVar("P", wire.CollectProgress, wire.AuditProgress)
+P = TypeVar("P", orders.CollectProgress, orders.AuditProgress)
 
 
 class CollectOrders:
@@ -47,41 +49,41 @@ class CollectOrders:
         self._turns: dict[str, asyncio.Lock] = {}
 
     def register(self, server: ControlServer) -> None:
-        server.verb("corpus.collect", wire.CollectParams, self.collect)
-        server.verb("corpus.artifacts", wire.ArtifactsParams, self.artifacts)
-        server.verb("corpus.operational", wire.OperationalParams, self.operational)
-        server.verb("corpus.interactions", wire.NoParams, self.interactions)
-        server.verb("corpus.prime", wire.PrimeParams, self.prime)
-        server.verb("corpus.sweep", wire.NoParams, self.sweep)
-        server.verb("corpus.add", wire.AddParams, self.add)
+        server.verb("corpus.collect", orders.CollectParams, self.collect)
+        server.verb("corpus.artifacts", orders.ArtifactsParams, self.artifacts)
+        server.verb("corpus.operational", orders.OperationalParams, self.operational)
+        server.verb("corpus.interactions", NoParams, self.interactions)
+        server.verb("corpus.prime", orders.PrimeParams, self.prime)
+        server.verb("corpus.sweep", NoParams, self.sweep)
+        server.verb("corpus.add", orders.AddParams, self.add)
 
-    def collect(self, params: wire.CollectParams) -> AsyncIterator[wire.CollectProgress]:
+    def collect(self, params: orders.CollectParams) -> AsyncIterator[orders.CollectProgress]:
         if [params.session_id is not None, params.bead is not None, params.all].count(True) != 1:
             raise Invalid("name a session, a bead, or all; one of the three")
         return self._in_turn("collect", self._collect(params))
 
-    def artifacts(self, params: wire.ArtifactsParams) -> AsyncIterator[wire.CollectProgress]:
+    def artifacts(self, params: orders.ArtifactsParams) -> AsyncIterator[orders.CollectProgress]:
         items = self._parts.documents.artifacts(_path(params.folder), rig=params.rig)
         return self._in_turn("artifacts", items)
 
-    def operational(self, params: wire.OperationalParams) -> AsyncIterator[wire.CollectProgress]:
+    def operational(self, params: orders.OperationalParams) -> AsyncIterator[orders.CollectProgress]:
         named = params.databases or None
         items = self._parts.documents.operational(_path(params.export), named, rig=params.rig)
         return self._in_turn("operational", items)
 
-    def interactions(self, _: wire.NoParams) -> AsyncIterator[wire.CollectProgress]:
+    def interactions(self, _: NoParams) -> AsyncIterator[orders.CollectProgress]:
         return self._in_turn("interactions", self._parts.documents.interactions())
 
-    def prime(self, params: wire.PrimeParams) -> AsyncIterator[wire.CollectProgress]:
+    def prime(self, params: orders.PrimeParams) -> AsyncIterator[orders.CollectProgress]:
         return self._in_turn("prime", self._parts.documents.prime(params.roles or None))
 
-    def sweep(self, _: wire.NoParams) -> AsyncIterator[wire.CollectProgress]:
+    def sweep(self, _: NoParams) -> AsyncIterator[orders.CollectProgress]:
         return self._in_turn("sweep", self._sweep())
 
-    def add(self, params: wire.AddParams) -> AsyncIterator[wire.CollectProgress]:
+    def add(self, params: orders.AddParams) -> AsyncIterator[orders.CollectProgress]:
         return self._in_turn("add", self._add(params))
 
-    async def _collect(self, params: wire.CollectParams) -> AsyncIterator[wire.CollectProgress]:
+    async def _collect(self, params: orders.CollectParams) -> AsyncIterator[orders.CollectProgress]:
         if params.session_id is not None:
             chosen = await self._sessions.named(params.session_id)
         elif params.bead is not None:
@@ -91,14 +93,14 @@ class CollectOrders:
         async for progress in self._sessions.collect(chosen):
             yield progress
 
-    async def _sweep(self) -> AsyncIterator[wire.CollectProgress]:
+    async def _sweep(self) -> AsyncIterator[orders.CollectProgress]:
         """The source's own pass, now. What it finds are facts; entries come of them by the usual reactions."""
         found = await self._parts.sweep.step()
-        yield wire.CollectProgress(phase="sweep", done=found, stored=found, finished=True)
+        yield orders.CollectProgress(phase="sweep", done=found, stored=found, finished=True)
 
-    async def _add(self, params: wire.AddParams) -> AsyncIterator[wire.CollectProgress]:
+    async def _add(self, params: orders.AddParams) -> AsyncIterator[orders.CollectProgress]:
         """File after file; a mistake in one of them ends it there, and what was added before stays."""
-        before = wire.CollectProgress(phase="add")
+        before = orders.CollectProgress(phase="add")
         for number, path in enumerate(params.paths, start=1):
             progress = before
             files = self._parts.documents.add(Path(path), role=params.role, task=params.task, rig=params.rig)
@@ -108,8 +110,8 @@ class CollectOrders:
             before = progress
 
     async def _in_turn(
-        self, kind: str, items: AsyncIterator[wire.CollectProgress]
-    ) -> AsyncIterator[wire.CollectProgress]:
+        self, kind: str, items: AsyncIterator[orders.CollectProgress]
+    ) -> AsyncIterator[orders.CollectProgress]:
         async with self._turns.setdefault(kind, asyncio.Lock()), aclosing(_told(items)) as told:
             async for item in told:
                 yield item
@@ -123,35 +125,35 @@ class SafetyOrders:
         self._review = review
 
     def register(self, server: ControlServer) -> None:
-        server.verb("corpus.audit", wire.AuditParams, self.audit)
-        server.verb("corpus.doubts", wire.DoubtsParams, self.doubts)
-        server.verb("corpus.look", wire.DoubtParams, self.look, timeout_s=LOOK_S)
-        server.verb("corpus.restore", wire.VerdictParams, self.restore, timeout_s=LONG_S)
-        server.verb("corpus.keep", wire.VerdictParams, self.keep)
-        server.verb("corpus.purge", wire.PurgeParams, self.purge, timeout_s=LONG_S)
+        server.verb("corpus.audit", orders.AuditParams, self.audit)
+        server.verb("corpus.doubts", orders.DoubtsParams, self.doubts)
+        server.verb("corpus.look", orders.DoubtParams, self.look, timeout_s=LOOK_S)
+        server.verb("corpus.restore", orders.VerdictParams, self.restore, timeout_s=LONG_S)
+        server.verb("corpus.keep", orders.VerdictParams, self.keep)
+        server.verb("corpus.purge", orders.PurgeParams, self.purge, timeout_s=LONG_S)
 
-    def audit(self, params: wire.AuditParams) -> AsyncIterator[wire.AuditProgress]:
+    def audit(self, params: orders.AuditParams) -> AsyncIterator[orders.AuditProgress]:
         return _told(self._audit.run(only_old=not params.all))
 
-    async def doubts(self, params: wire.DoubtsParams) -> wire.DoubtsResult:
-        return wire.DoubtsResult(doubts=tuple(await self._review.doubts(params.limit)))
+    async def doubts(self, params: orders.DoubtsParams) -> orders.DoubtsResult:
+        return orders.DoubtsResult(doubts=tuple(await self._review.doubts(params.limit)))
 
-    async def look(self, params: wire.DoubtParams) -> wire.Looked:
+    async def look(self, params: orders.DoubtParams) -> orders.Looked:
         """The value goes to the terminal of who asked, and nowhere else."""
         return await self._review.look(params.digest)
 
-    async def restore(self, params: wire.VerdictParams) -> wire.ChangedResult:
+    async def restore(self, params: orders.VerdictParams) -> wire.ChangedResult:
         restored = await self._review.restore(params.digest, by=params.by)
         told = "; ".join(["passes from now on", *(why for kind, why in _RETURNS.items() if kind in restored.kinds)])
         return wire.ChangedResult(changed=(restored.doubt.placeholder,), detail=told)
 
-    async def keep(self, params: wire.VerdictParams) -> wire.ChangedResult:
+    async def keep(self, params: orders.VerdictParams) -> wire.ChangedResult:
         doubt = await self._review.keep(params.digest, by=params.by)
         return wire.ChangedResult(changed=(doubt.placeholder,), detail="stays redacted, and is asked about no more")
 
-    async def purge(self, params: wire.PurgeParams) -> wire.PurgeResult:
+    async def purge(self, params: orders.PurgeParams) -> orders.PurgeResult:
         snapshots = await self._audit.purge(params.entry_id, params.reason, by=params.by)
-        return wire.PurgeResult(entry_id=params.entry_id, tainted_snapshots=tuple(snapshots))
+        return orders.PurgeResult(entry_id=params.entry_id, tainted_snapshots=tuple(snapshots))
 
 
 async def _told(items: AsyncIterator[P]) -> AsyncGenerator[P, None]:
@@ -185,7 +187,7 @@ async def _step(items: AsyncIterator[P]) -> P | None:
         raise
 
 
-def _after(before: wire.CollectProgress, step: wire.CollectProgress) -> wire.CollectProgress:
+def _after(before: orders.CollectProgress, step: orders.CollectProgress) -> orders.CollectProgress:
     """Both together: one file's progress after those of the files before it."""
     names = ("done", "stored", "unchanged", "skipped", "withdrawn", "entries")
     return step.model_copy(update={name: getattr(before, name) + getattr(step, name) for name in names})

@@ -19,11 +19,13 @@ from gtftd.control.server import ControlServer
 from gtftd.errors import Invalid
 from gtftd.programs.corpus_orders import CollectOrders, SafetyOrders
 from gtftd.schemas import control as wire
+from gtftd.schemas import corpus_views as views
+from gtftd.schemas.protocol import Answer, NoParams
 
 if TYPE_CHECKING:
     from gtftd.programs.daemon import Daemon
 
-A = TypeVar("A", bound=wire.Answer)
+A = TypeVar("A", bound=Answer)
 SOURCES = ("spool", "feed", "beads", "watch", "sweep", "commits")
 _COMPONENTS = {"beads": "dolt"}
 
@@ -36,10 +38,10 @@ class Orders:
         self._parts = daemon.parts
 
     def register(self, server: ControlServer) -> None:
-        server.verb("version", wire.NoParams, self.version)
-        server.verb("status", wire.NoParams, self.status)
-        server.verb("health", wire.NoParams, self.health)
-        server.verb("reactions", wire.NoParams, self.reactions)
+        server.verb("version", NoParams, self.version)
+        server.verb("status", NoParams, self.status)
+        server.verb("health", NoParams, self.health)
+        server.verb("reactions", NoParams, self.reactions)
         server.verb("pause", wire.PauseParams, self.pause)
         server.verb("resume", wire.ResumeParams, self.resume)
         server.verb("drain", wire.DrainParams, self.drain, timeout_s=3700)
@@ -48,20 +50,20 @@ class Orders:
         server.verb("parked.retry", wire.ParkedRetryParams, self.parked_retry)
         server.verb("parked.drop", wire.ParkedDropParams, self.parked_drop)
         server.verb("logs", wire.LogsParams, self.logs)
-        server.verb("metrics", wire.NoParams, self.metrics)
+        server.verb("metrics", NoParams, self.metrics)
         server.verb("watch", wire.WatchParams, self.watch)
-        server.verb("entries", wire.EntriesParams, self.entries)
+        server.verb("entries", views.EntriesParams, self.entries)
         CollectOrders(self._parts).register(server)
         SafetyOrders(self._parts.audit, self._parts.review).register(server)
 
-    async def version(self, _: wire.NoParams) -> wire.VersionResult:
+    async def version(self, _: NoParams) -> wire.VersionResult:
         return wire.VersionResult(version=gtftd.__version__, python=platform.python_version(), pid=os.getpid())
 
-    async def status(self, _: wire.NoParams) -> wire.StatusResult:
+    async def status(self, _: NoParams) -> wire.StatusResult:
         parts = self._parts
         reactions = await parts.runtime.states()
         now = time.time()
-        entries = await self.entries(wire.EntriesParams(limit=1))
+        entries = await self.entries(views.EntriesParams(limit=1))
         return wire.StatusResult(
             version=gtftd.__version__,
             boot_id=parts.boot_id,
@@ -77,7 +79,7 @@ class Orders:
             spool_pending=len(await asyncio.to_thread(parts.spool.pending)),
             sources=self._sources(),
             reactions=tuple(_as(wire.ReactionStatus, state) for state in reactions),
-            entries=wire.EntriesStatus(
+            entries=views.EntriesStatus(
                 folder=entries.folder,
                 total=entries.total,
                 by_role=await parts.store.counts(),
@@ -88,10 +90,10 @@ class Orders:
             closes=await self._closes(),
         )
 
-    async def health(self, _: wire.NoParams) -> wire.HealthResult:
+    async def health(self, _: NoParams) -> wire.HealthResult:
         return wire.HealthResult(ok=self._parts.health.is_ok, conditions=self._conditions())
 
-    async def reactions(self, _: wire.NoParams) -> wire.ReactionsResult:
+    async def reactions(self, _: NoParams) -> wire.ReactionsResult:
         return wire.ReactionsResult(
             reactions=tuple(_as(wire.ReactionStatus, state) for state in await self._parts.runtime.states())
         )
@@ -145,7 +147,7 @@ class Orders:
     def logs(self, params: wire.LogsParams) -> AsyncIterator[wire.LogLine]:
         return tail_log(log_file(self._parts.state_dir), params)
 
-    async def metrics(self, _: wire.NoParams) -> wire.MetricsResult:
+    async def metrics(self, _: NoParams) -> wire.MetricsResult:
         return wire.MetricsResult(text=self._parts.metrics.expose().decode())
 
     async def watch(self, params: wire.WatchParams) -> AsyncIterator[wire.HappeningResult]:
@@ -156,7 +158,7 @@ class Orders:
         async for happening in following:
             yield _as(wire.HappeningResult, happening)
 
-    async def entries(self, params: wire.EntriesParams) -> wire.EntriesResult:
+    async def entries(self, params: views.EntriesParams) -> views.EntriesResult:
         return await asyncio.to_thread(read_entries, self._parts.state_dir, params)
 
     def _state(self) -> Literal["starting", "running", "paused", "draining", "estop", "stopping"]:

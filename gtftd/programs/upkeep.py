@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from gtftd.errors import GtftdError
 from gtftd.logs import get_logger
 from gtftd.programs.parts import Parts
-from gtftd.schemas.control import CollectProgress
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.state.outbox import read_cursor, write_cursor
 
 log = get_logger("corpus")

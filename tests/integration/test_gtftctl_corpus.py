@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gtftd.schemas.control import EntriesResult, StatsResult
+from gtftd.schemas.corpus_views import EntriesResult, StatsResult
 from gtftd.state.database import migrate
 from tests.support.entries import REJECTED, artifact, opened, session, store_all
 from tests.support.gtftctl import Gtftctl

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gtftd.schemas.control import (
+from gtftd.schemas.corpus_orders import (
     AddParams,
     ArtifactsParams,
     AuditParams,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gtftd.schemas.control import ExplainResult
+from gtftd.schemas.corpus_views import ExplainResult
 from tests.support.entries import REJECTED, artifact, session, store_all
 from tests.support.gtftctl import Gtftctl
 

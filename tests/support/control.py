@@ -18,16 +18,11 @@ from gtftd.schemas.control import (
     ClosesStatus,
     ConditionStatus,
     DrainParams,
-    EntriesParams,
-    EntriesResult,
-    EntriesStatus,
-    EntryRow,
     HappeningResult,
     HealthResult,
     LogLine,
     LogsParams,
     MetricsResult,
-    NoParams,
     ParkedDropParams,
     ParkedListParams,
     ParkedListResult,
@@ -45,6 +40,8 @@ from gtftd.schemas.control import (
     VersionResult,
     WatchParams,
 )
+from gtftd.schemas.corpus_views import EntriesParams, EntriesResult, EntriesStatus, EntryRow
+from gtftd.schemas.protocol import NoParams
 
 ROW = EntryRow(
     entry_id="e3b0c44298fc1c14",

@@ -14,20 +14,22 @@ from pydantic import BaseModel
 from gtftd.control.server import ControlServer
 from gtftd.errors import Missing
 from gtftd.schemas import control as wire
+from gtftd.schemas import corpus_orders as orders
+from gtftd.schemas.protocol import NoParams
 
-DOUBT = wire.DoubtRow(
+DOUBT = orders.DoubtRow(
     digest="d1" * 16, placeholder="<GENERIC_SECRET:a1b2c3>", kind="GENERIC_SECRET", rule="entropy", entries=3,
     entry_id="0abcdef-0000", raised_at=1_760_000_000.0,
 )  # fmt: skip
 STREAMED = {
-    "corpus.collect": wire.CollectParams,
-    "corpus.artifacts": wire.ArtifactsParams,
-    "corpus.operational": wire.OperationalParams,
-    "corpus.interactions": wire.NoParams,
-    "corpus.prime": wire.PrimeParams,
-    "corpus.sweep": wire.NoParams,
-    "corpus.add": wire.AddParams,
-    "corpus.audit": wire.AuditParams,
+    "corpus.collect": orders.CollectParams,
+    "corpus.artifacts": orders.ArtifactsParams,
+    "corpus.operational": orders.OperationalParams,
+    "corpus.interactions": NoParams,
+    "corpus.prime": orders.PrimeParams,
+    "corpus.sweep": NoParams,
+    "corpus.add": orders.AddParams,
+    "corpus.audit": orders.AuditParams,
 }
 
 
@@ -55,14 +57,14 @@ def corpus_verbs(socket: Path) -> Iterator[Told]:
         server = ControlServer(socket)
         for verb, params in STREAMED.items():
             server.verb(verb, params, _streamed(told, verb))
-        server.verb("corpus.doubts", wire.DoubtsParams, _answered(told, wire.DoubtsResult(doubts=(DOUBT,))))
-        looked = wire.Looked(doubt=DOUBT, value="hunter2", context="password = <GENERIC_SECRET:a1b2c3>")
-        server.verb("corpus.look", wire.DoubtParams, _answered(told, looked))
+        server.verb("corpus.doubts", orders.DoubtsParams, _answered(told, orders.DoubtsResult(doubts=(DOUBT,))))
+        looked = orders.Looked(doubt=DOUBT, value="hunter2", context="password = <GENERIC_SECRET:a1b2c3>")
+        server.verb("corpus.look", orders.DoubtParams, _answered(told, looked))
         passes = wire.ChangedResult(changed=(DOUBT.placeholder,), detail="passes from now on")
-        server.verb("corpus.restore", wire.VerdictParams, _answered(told, passes))
-        server.verb("corpus.keep", wire.VerdictParams, _answered(told, passes))
-        gone = wire.PurgeResult(entry_id="0abcdef-0000", tainted_snapshots=("5a" * 32,))
-        server.verb("corpus.purge", wire.PurgeParams, _answered(told, gone))
+        server.verb("corpus.restore", orders.VerdictParams, _answered(told, passes))
+        server.verb("corpus.keep", orders.VerdictParams, _answered(told, passes))
+        gone = orders.PurgeResult(entry_id="0abcdef-0000", tainted_snapshots=("5a" * 32,))
+        server.verb("corpus.purge", orders.PurgeParams, _answered(told, gone))
         await server.start()
         started.set()
         await stop.wait()

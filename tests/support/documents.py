@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gtftd.corpus import BeadDatabases, BeadsAccess, Documents, EntryStore, Evidence, Filing
 from gtftd.corpus.in_force import ConventionHistory
-from gtftd.schemas.control import CollectProgress
 from gtftd.schemas.corpus import Entry, EntryKind
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.schemas.settings import BeadsSettings, CollectionSettings, LabelSettings
 from gtftd.scrub.scrubber import Scrubber
 from gtftd.state import Database, Outbox

@@ -16,7 +16,8 @@ from gtftd.control.exposition import metrics_served
 from gtftd.control.listing import read_entries
 from gtftd.control.logtail import last_lines, tail_log
 from gtftd.errors import Conflict, Missing
-from gtftd.schemas.control import EntriesParams, LogLine, LogsParams
+from gtftd.schemas.control import LogLine, LogsParams
+from gtftd.schemas.corpus_views import EntriesParams
 from gtftd.state.database import migrate
 
 

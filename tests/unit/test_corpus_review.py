@@ -16,8 +16,8 @@ from gtftd.corpus.filing import Document, Tally
 from gtftd.corpus.review import Review, open_doubts, read_restored
 from gtftd.corpus.store import EntryRow
 from gtftd.errors import Invalid, Missing
-from gtftd.schemas.control import DoubtRow
 from gtftd.schemas.corpus import EntryKind
+from gtftd.schemas.corpus_orders import DoubtRow
 from gtftd.schemas.town import SessionEnded, SessionStarted
 from gtftd.scrub.scrubber import Scrubber
 from gtftd.state.database import open_reader

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gtftd.programs.corpus_orders import _told
-from gtftd.schemas.control import CollectProgress
+from gtftd.schemas.corpus_orders import CollectProgress
 
 
 async def steps(count: int) -> AsyncIterator[CollectProgress]:
