@@ -11,6 +11,7 @@ from itertools import pairwise
 from re import _parser as parser  # type: ignore[attr-defined]
 
 from gtftd.scrub.assignments import flagged, named, told
+from gtftd.scrub.cuts import is_edge, joined_each
 from gtftd.scrub.encodings import Partly, block_around, decoded
 from gtftd.scrub.keys import key_end
 from gtftd.scrub.owned import Owned
@@ -20,7 +21,7 @@ from gtftd.scrub.randomness import surprise
 from gtftd.scrub.rules import Rule, all_rules
 from gtftd.scrub.shapes import MIN_RUN, is_harmless_here, is_odd, suspicious
 from gtftd.scrub.spans import KNOWN, NAMED, PERSON, SHAPE, TYPED, Hit, Span, merged, span_of
-from gtftd.scrub.views import BLANK, View, is_edge, joined, source_view, undressed
+from gtftd.scrub.views import BLANK, View, source_view, undressed
 from gtftd.scrub.words import is_mixed_password
 
 DEPTH = 3
@@ -69,7 +70,7 @@ class Finder:
 
     def _read(self, sources: Sequence[View], depth: int) -> list[list[Span]]:
         bases = [undressed(source) for source in sources]
-        wholes = [joined(base) for base in bases]
+        wholes = joined_each(bases)
         views = [*bases, *(whole for whole in wholes if whole is not None)]
         marked = iter(self._marked(views))
         found: list[list[Span]] = []
@@ -118,10 +119,11 @@ class Finder:
             else:
                 look.special(what, start, end)
         for start, end in runs:
-            if end - start >= MIN_RUN:
+            if end - start >= MIN_RUN and (not crossing or view.first_seam(start) < end):
                 self._run(look, start, end, depth)
         for start, end in mixed:
-            look.mixed(start, end)
+            if not crossing or view.first_seam(start) < end:
+                look.mixed(start, end)
         return look.hits
 
     def _readable(self, look: Look, marks: list[Mark]) -> list[Mark]:

@@ -64,11 +64,12 @@ class Owned:
 
     def may_cross(self, before: str, after: str) -> bool:
         """Whether one of the values may begin at the end of one text and go on in the next. A few lookups."""
-        tail, head = _bare(before[-_CROSSED:]), _bare(after[:_CROSSED])
-        return any(
-            any(head.startswith(rest[: len(head)]) for rest in self._beginnings.get(tail[-size:], ()))
-            for size in range(_LEAST_CUT, min(self._longest_beginning, len(tail)) + 1)
-        )
+        tail = _bare(before[-_CROSSED:])
+        begun = [tail[found.start() :] for found in self._opening.finditer(tail)]
+        if not begun:
+            return False
+        head = _bare(after[:_CROSSED])
+        return any(head.startswith(rest[: len(head)]) for part in begun for rest in self._beginnings.get(part, ()))
 
     def _confirmed(self, view: View, marks: Iterable[Mark]) -> list[Hit]:
         found: list[Hit] = []
@@ -110,8 +111,10 @@ class Owned:
         return found
 
     @cached_property
-    def _longest_beginning(self) -> int:
-        return max(map(len, self._beginnings), default=0)
+    def _opening(self) -> re.Pattern[bytes]:
+        """The first bytes of every value, wherever they stand."""
+        shortest = {part for part in self._beginnings if len(part) == _LEAST_CUT}
+        return re.compile(b"(?=" + (b"|".join(map(re.escape, sorted(shortest))) or b"(?!)") + b")")
 
     @cached_property
     def _scanner(self) -> Scanner | None:

@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from gtftd.scrub.cuts import TOKEN, begin_of, last_run, stop_of
 from gtftd.scrub.finder import Finder
 from gtftd.scrub.spans import Span
-from gtftd.scrub.views import TOKEN, View
+from gtftd.scrub.views import View
 from gtftd.town.conversation import RawMessage
 
-_REACH = 2048
+_KEY_REACH = 4096
+_KEY = "-----BEGIN"
 _GAP = "\n\0\n"
 _EDGE = re.compile(r"[\s…]*\Z")
 _LOOK = 160
 _LEAST_WHOLE = 6
-_LAST = re.compile(rf"[{TOKEN}]{{1,40}}\Z")
 _FIRST = re.compile(rf"[{TOKEN}]{{1,40}}")
 _TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]|_.*_")
 _NAMES = (
@@ -95,27 +96,31 @@ def _joined(
     The source is the row with its line ends; the view leaves those out at the seams. What is between head and tail of
     a long message, and edges at which nothing was cut, are left out.
     """
-    edges = ((raws[first].content, raws[second].content) for first, second in pairwise(chain))
-    open_at = [_is_open(before, after) or owned_goes_on(before, after) for before, after in edges]
+    contents = [raws[index].content for index in chain]
+    open_at = [_is_open(before, after) or owned_goes_on(before, after) for before, after in pairwise(contents)]
     row = _Row()
-    for place, index in enumerate(chain):
-        content = raws[index].content
+    reach = 0
+    for place, (index, content) in enumerate(zip(chain, contents, strict=True)):
         goes_on = place > 0 and open_at[place - 1]
         is_cut = place < len(open_at) and open_at[place]
+        stop = max(reach, stop_of(content, 0)) if goes_on else 0
+        begin = len(content)
+        if is_cut:
+            reach = _KEY_REACH if _KEY in content[-_KEY_REACH:] else 0
+            begin = min(begin_of(content, len(content)), max(0, len(content) - reach))
         if goes_on:
             row.seam(content)
         elif is_cut:
             row.gap()
-        if goes_on and is_cut and len(content) <= 2 * _REACH:
+        if stop and stop >= begin:
             row.add(index, 0, content)
             continue
         if goes_on:
-            row.add(index, 0, content[:_REACH])
+            row.add(index, 0, content[:stop])
         if goes_on and is_cut:
             row.gap()
         if is_cut:
-            start = max(0, len(content) - _REACH)
-            row.add(index, start, content[start:])
+            row.add(index, begin, content[begin:])
     return _without(View("".join(row.parts)), row.seams), row.pieces
 
 
@@ -124,8 +129,8 @@ def _is_open(before: str, after: str) -> bool:
     tail, head = before[-_LOOK:].rstrip("… \t\r\n"), after[:_LOOK].lstrip()
     if not tail or not head:
         return False
-    left, right = _LAST.search(tail), _FIRST.match(head)
-    whole = (left.group() if left else "") + (right.group() if right else "")
+    right = _FIRST.match(head)
+    whole = last_run(tail[-40:]) + (right.group() if right else "")
     if len(whole) >= _LEAST_WHOLE and not whole.isalpha() and _TELLING.search(whole):
         return True
     line = tail.rpartition("\n")[2][-100:].lower()

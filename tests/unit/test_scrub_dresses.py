@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gtftd.scrub import PLACEHOLDER, Scrubber
-from gtftd.scrub.views import View, joined, source_view, undressed
+from gtftd.scrub.cuts import joined_each
+from gtftd.scrub.views import View, source_view, undressed
 from gtftd.town.conversation import RawCall, RawMessage
 
 SCRUBBER = Scrubber({"TOWN_TOKEN": "correct-horse-battery"}, key=b"a key for tests, of 32 bytes....")
@@ -119,7 +120,7 @@ def test_every_place_of_a_view_knows_its_source(text: str) -> None:
     """Spans are ordered, inside the source, and a character that was not rewritten is the same in both."""
     source = source_view(text.replace("\0", ""))
     view = undressed(source)
-    for seen in filter(None, (view, joined(view))):
+    for seen in filter(None, (view, *joined_each([view]))):
         last = 0
         for place in range(len(seen.text)):
             start, end = seen.span(place, place + 1)
@@ -143,7 +144,7 @@ def test_findings_are_spans_of_the_source(text: str) -> None:
 def test_a_view_without_changes_is_its_source() -> None:
     """Clean text costs no copy and comes out byte for byte."""
     view = source_view("plain text, nothing else")
-    assert undressed(view) is view and joined(view) is None and isinstance(view, View)
+    assert undressed(view) is view and joined_each([view]) == [None] and isinstance(view, View)
 
 
 def test_what_is_too_crowded_or_too_large_to_read_goes_whole() -> None:
