@@ -51,6 +51,7 @@ def _do_next(
         payload = {"rig": identity.rig, "target": identity.actor, "reason": "new work on your hook"}
         world.feed.append("nudge", "mayor", payload)
         session.prompt(f"New work on your hook: {job.bead}. Run it.")
+    _update_agent_bead(session, f"agent_state: working\nhook_bead: {job.bead}")
     yield rng.uniform(10, 40)
     yield from take_up(session, job, rng)
     yield from look_around(session, job, rng)
@@ -144,16 +145,18 @@ def _defer(session: AgentSession, job: Job, rng: random.Random) -> Steps:
 def _tell_done(session: AgentSession, job: Job, exit_type: str, mr: str = "") -> None:
     """What `gt done` leaves: a line in the feed, which has no exit type, and the agent bead, which has one."""
     world = session.world
-    _update_agent_bead(session, exit_type, mr)
+    ended = f"exit_type: {exit_type}\nmr_id: {mr}\nbranch: {session.transcript.branch}"
+    at = world.now().isoformat(timespec="seconds")
+    _update_agent_bead(session, f"agent_state: done\nhook_bead: \n{ended}\ncompletion_time: {at}")
     world.feed.append("done", session.actor, {"bead": job.bead, "branch": session.transcript.branch})
 
 
-def _update_agent_bead(session: AgentSession, exit_type: str, mr: str) -> None:
+def _update_agent_bead(session: AgentSession, state: str) -> None:
+    """As gt does: made with the polecat, written anew with each task and each end, so that it holds the last alone."""
     world, who = session.world, session.identity
     beads = world.beads[str(who.rig)]
     bead = f"{beads.prefix}-{who.rig}-polecat-{who.name}"
-    text = f"role_type: polecat\nrig: {who.rig}\nagent_state: done\nhook_bead: \nexit_type: {exit_type}\nmr_id: {mr}"
-    text += f"\nbranch: {session.transcript.branch}\ncompletion_time: {world.now().isoformat(timespec='seconds')}"
+    text = f"role_type: polecat\nrig: {who.rig}\n{state}"
     if bead in beads.ids():
         beads.update(bead, session.actor, description=text)
     else:

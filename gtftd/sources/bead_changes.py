@@ -20,13 +20,13 @@ from gtftd.schemas.town import (
     BeadReleased,
     BeadReopened,
     BeadUpdated,
-    ExitReported,
     MergeDecided,
 )
 from gtftd.sources.bead_clock import shifted, shown
+from gtftd.sources.bead_exits import read_exits
 from gtftd.sources.bead_order import starts_closed, told_order
 from gtftd.state.outbox import Outgoing
-from gtftd.town.bead_fields import exit_fields, merge_fields
+from gtftd.town.bead_fields import merge_fields
 from gtftd.town.bead_rows import CLOSED, Change, Issue
 from gtftd.town.identity import normal_actor
 
@@ -111,7 +111,8 @@ class _Story:
             for row in told_order(group, self.known is not None and self.known.closed, end, final):
                 self._follow(row)
         self._believe_issue(rows[-1].at, now)
-        self._tell_exits(rows)
+        for found in read_exits(rows, self.issue, settled=self.settled):
+            self._add(found.when, found.event, *found.key)
         self._tell_update()
 
     def _ends(self, moments: Sequence[Sequence[Change]]) -> list[bool | None]:
@@ -210,29 +211,6 @@ class _Story:
             submitted_at=issue.created_at,
         )
         self._add(when, event, key)
-
-    def _tell_exits(self, rows: Sequence[Change]) -> None:
-        """What `gt done` wrote on the agent's own bead: in each row, and in the issue for what the rows do not hold."""
-        told = [(row.description, row.at) for row in rows if row.description]
-        if self.issue and self.issue.description and any({"created", "description"} & set(row.fields) for row in rows):
-            told.append((self.issue.description, rows[-1].at))
-        events: dict[tuple[object, ...], tuple[ExitReported, datetime]] = {}
-        for description, when in told:
-            found = exit_fields(description)
-            if found is None:
-                continue
-            event = ExitReported(
-                at=found.at or when,
-                seen_by="poll",
-                bead=found.bead,
-                actor=found.actor,
-                exit_type=found.exit_type,
-                merge_failed=found.merge_failed,
-                push_failed=found.push_failed,
-            )
-            events.setdefault((event.at.isoformat(), found.bead, found.exit_type), (event, when))
-        for key, (event, when) in events.items():
-            self._add(when, event, *key)
 
     def _say_reopened(self, at: datetime, status: str, *, when: datetime) -> None:
         known = self.known or KnownBead(closed=True)

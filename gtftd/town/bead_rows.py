@@ -54,6 +54,8 @@ class Change:
     fields: tuple[str, ...] = ()
     description: str = ""
     """As the row sets it, where it says how an agent's work ended."""
+    was_description: str = ""
+    """What that takes the place of, where it said so too: creating a bead leaves no text in its row."""
 
     @property
     def closes(self) -> bool:
@@ -132,6 +134,7 @@ def parse_change(table: str, row: Mapping[str, Cell]) -> Change:
         was_closed_at=moment(before.get("closed_at")),
         fields=_fields(kind, fresh),
         description=_report(fresh),
+        was_description=_report(before) if "description" in fresh else "",
     )
 
 
@@ -150,8 +153,8 @@ def parse_issue(row: Mapping[str, Cell]) -> Issue:
     )
 
 
-def _report(fresh: Mapping[str, object]) -> str:
-    said = fresh.get("description")
+def _report(values: Mapping[str, object]) -> str:
+    said = values.get("description")
     return text(said[:READ_CHARS]) if isinstance(said, str) and "exit_type:" in said[:READ_CHARS] else ""
 
 

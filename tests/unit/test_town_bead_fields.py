@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from gtftd.schemas.event import Event
 from gtftd.schemas.town import AgentNudged, EscalationSent, ExitReported, MergeDecided, SessionsDied
 from gtftd.sources.bead_changes import decide
 from gtftd.town.bead_fields import exit_fields, find_branch, merge_fields
@@ -24,6 +26,7 @@ EXIT = (
     "role_type: polecat\nrig: harbor\nagent_state: done\nexit_type: ESCALATED\npush_failed: true\n"
     "branch: polecat/nux/hb-1@170\ncompletion_time: 2026-03-05T12:30:00Z"
 )
+EXIT_OF_THREE = EXIT.replace("hb-1", "hb-3").replace("ESCALATED", "COMPLETED").replace("12:30", "15:30")
 
 
 def test_a_merge_request_names_its_work_and_its_worker() -> None:
@@ -97,6 +100,48 @@ def test_each_exit_is_told_though_the_next_one_overwrites_it() -> None:
     facts = decide("harbor", rows, {}, {issue.bead: issue}, now=NOON).facts
     exits = [fact.event for fact in facts if isinstance(fact.event, ExitReported)]
     assert [("hb-1", "ESCALATED"), ("hb-2", "COMPLETED")] == [(event.bead, event.exit_type) for event in exits]
+
+
+def test_exits_are_the_same_however_often_the_beads_were_looked_at() -> None:
+    """Each time, at times, or once when all is over: the row of a creation holds no text, the next one holds it."""
+    texts = [EXIT, EXIT.replace("hb-1", "hb-2").replace("12:30", "13:30"), "agent_state: working", EXIT_OF_THREE]
+    rows = [agent_row(number, old, new) for number, (old, new) in enumerate(pairwise(["", *texts]))]
+    told = []
+    for looks in range(2 ** (len(rows) - 1)):
+        found: dict[str, Event] = {}
+        begin = 0
+        for end in range(1, len(rows) + 1):
+            if end == len(rows) or looks >> (end - 1) & 1:
+                issue = parse_issue({"id": "hb-harbor-polecat-nux", "description": texts[end - 1]})
+                facts = decide("harbor", rows[begin:end], {}, {issue.bead: issue}, now=NOON).facts
+                found |= {fact.id: fact.event for fact in facts if isinstance(fact.event, ExitReported)}
+                begin = end
+        told.append(found)
+    assert [told[0]] * len(told) == told
+    assert {"hb-1", "hb-2", "hb-3"} == {event.bead for event in told[0].values()}  # type: ignore[attr-defined]
+
+
+def test_an_exit_without_a_time_is_told_by_the_row_that_set_it() -> None:
+    """The row that takes it away knows no better when it was; of an issue that is ahead of its rows nothing is said."""
+    bare = EXIT.rpartition("\n")[0]
+    rows = [agent_row(1, "", bare), agent_row(2, bare, "agent_state: working")]
+    issue = parse_issue({"id": "hb-harbor-polecat-nux", "description": bare})
+    first = decide("harbor", rows[:1], {}, {issue.bead: issue}, now=NOON).facts
+    assert [rows[0].at] == [fact.event.at for fact in first if isinstance(fact.event, ExitReported)]
+    for settled in (True, False):
+        later = decide("harbor", rows[1:], {}, {}, settled=settled, now=NOON).facts
+        assert [] == [fact for fact in later if isinstance(fact.event, ExitReported)]
+    ahead = decide("harbor", rows[:1], {}, {issue.bead: issue}, settled=False, now=NOON).facts
+    assert [] == [fact for fact in ahead if isinstance(fact.event, ExitReported)]
+
+
+def agent_row(number: int, old: str, new: str) -> Change:
+    """As bd writes them: nothing in the row that creates, the whole old issue and what changed in the others."""
+    row = {"id": number, "issue_id": "hb-harbor-polecat-nux", "event_type": "created", "actor": "harbor/polecats/nux"}
+    if old:
+        row |= {"event_type": "updated", "old_value": json.dumps({"status": "open", "description": old})}
+        row |= {"new_value": json.dumps({"description": new})}
+    return parse_change("wisp_events", row | {"created_at": NOON + timedelta(hours=number)})
 
 
 def feed(kind: str, actor: str, payload: dict[str, object]) -> object:
