@@ -9,6 +9,10 @@ from pydantic import Field
 from gtftd.schemas.corpus_views import EntriesStatus
 from gtftd.schemas.protocol import PROTOCOL, Answer, Name, Strict
 
+Phase = Literal["starting", "running", "draining", "stopping"]
+"""Of a daemon's life."""
+State = Literal[Phase, "paused", "estop"]
+
 
 class PauseParams(Strict):
     """Stop a reaction, or all of them without a name; facts wait on the bus meanwhile."""
@@ -151,7 +155,7 @@ class StatusResult(Answer):
     state_dir: str = ""
     started_at: float = 0.0
     uptime_s: float = 0.0
-    state: Literal["starting", "running", "paused", "draining", "estop", "stopping"] = "running"
+    state: State = "running"
     estop: tuple[EstopStatus, ...] = ()
     bus: BusStatus = BusStatus.model_construct()
     outbox: int = 0

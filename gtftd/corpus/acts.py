@@ -10,12 +10,8 @@ from itertools import islice
 
 from gtftd.corpus.commands import VALUED
 from gtftd.corpus.shell import Command, Run, as_run, read_runs, sort_arguments
-from gtftd.town.conversation import RawCall, RawMessage
+from gtftd.town.conversation import SHELL_TOOLS, RawCall, RawMessage
 
-SHELL_TOOLS = frozenset({
-    "Bash", "bash", "Shell", "shell", "local_shell", "run_shell_command", "execute_command", "exec_command",
-    "run_terminal_cmd", "container.exec",
-})  # fmt: skip
 _EDIT_TOOLS = frozenset({
     "Edit", "Write", "MultiEdit", "NotebookEdit", "edit", "write", "multiedit", "replace", "write_file", "patch",
     "apply_patch", "str_replace_editor", "str_replace_based_edit_tool",

@@ -8,8 +8,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from gtftd.corpus.store import EntryRow, EntryStore, told
-from gtftd.corpus.texts import by_reference, references
+from gtftd.corpus.rows import EntryRow
+from gtftd.corpus.store import EntryStore, told
+from gtftd.corpus.texts import by_reference, references, whole
 from gtftd.errors import Missing
 from gtftd.schemas.corpus import Entry, EntryTainted
 from gtftd.schemas.corpus_orders import AuditProgress
@@ -87,14 +88,13 @@ class Audit:
 
     async def _look(self, row: EntryRow, scrubber: Scrubber) -> list[str] | None:
         """None when the entry is clean; else the snapshots that held what was found."""
-        entry = await asyncio.to_thread(self._try_read, row.sha256)
-        if entry is None:
+        before = await asyncio.to_thread(self._try_read, row.sha256)
+        if before is None:
             return None  # superseded or withdrawn meanwhile: whatever took its place is clean
-        again, found = await asyncio.to_thread(scrub_again, entry, scrubber)
+        again, found = await asyncio.to_thread(lambda: scrub_again(whole(before, self._store.text), scrubber))
         if not found:
             await self._database.write(_seen(row, scrubber.version))
             return None
-        before = await asyncio.to_thread(self._store.read, row.sha256)
         after, _ = await asyncio.to_thread(by_reference, again.entry)
         refs = references(before) - references(after)  # what stays the same held nothing
         snapshots = await self._taint_all(row, refs, "audit", sorted(found))
@@ -105,7 +105,7 @@ class Audit:
 
     def _try_read(self, sha256: str) -> Entry | None:
         try:
-            return self._store.read_whole(sha256)
+            return self._store.read(sha256)
         except Missing:
             return None
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from gtftd.corpus.drafts import Draft
-from gtftd.corpus.evidence import Evidence, Session
+from gtftd.corpus.evidence import Evidence, Known, Session
 from gtftd.corpus.in_force import ConventionHistory
 from gtftd.corpus.outcome import judge
 from gtftd.corpus.plan import Plan, Planned, entry_id, ordinal_of, plan_session
 from gtftd.corpus.reading import Reading, State
+from gtftd.corpus.rows import EntryRow
 from gtftd.corpus.spans import Taken
 from gtftd.corpus.stints import Stint, find_stints, stints_of_session
-from gtftd.corpus.store import EntryRow, EntryStore
+from gtftd.corpus.store import EntryStore
 from gtftd.errors import NotReady
 from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.corpus import CollectionSkipped, Source
@@ -125,8 +126,7 @@ class Collector:
             known = await self._evidence.of_session(session_id)
             if known is None or not self._settings.enabled or not self._selected(known.session):
                 return
-            stints = stints_of_session(known.session, find_stints(known.changes, known.closes, known.findings))
-            await self._reconcile(known.session, stints)
+            await self._reconcile(known.session, await asyncio.to_thread(_stints, known))
 
     async def _reconcile(self, session: Session, stints: Sequence[Stint]) -> None:
         state = await self._reading.find(session)
@@ -241,9 +241,8 @@ class Collector:
         state = await self._reading.find(known.session) if known else None
         if known is None or state is None:
             return ()
-        stints = stints_of_session(known.session, find_stints(known.changes, known.closes, known.findings))
         async with self._reading.turn:
-            _, plan = await asyncio.to_thread(self._plan, known.session, stints, state)
+            _, plan = await asyncio.to_thread(lambda: self._plan(known.session, _stints(known), state))
         found = (planned for planned in (*plan.entries, *plan.early) if planned.entry_id == row.entry_id)
         return next((planned.taken.messages for planned in found), ())
 
@@ -293,6 +292,11 @@ class Collector:
             return "not_selected"
         found = [await self._reading.find(session) for session in selected]
         return "empty" if any(found) else "no_transcript"
+
+
+def _stints(known: Known) -> list[Stint]:
+    """What the session's agent had in hand while it lived. Slow where it had much."""
+    return stints_of_session(known.session, find_stints(known.changes, known.closes, known.findings))
 
 
 def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:

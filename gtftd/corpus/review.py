@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from gtftd.corpus.artifacts import read_artifact
 from gtftd.corpus.collect import Collector
 from gtftd.corpus.documents import IN_TOWN
-from gtftd.corpus.store import EntryRow, EntryStore
+from gtftd.corpus.rows import EntryRow
+from gtftd.corpus.store import EntryStore
 from gtftd.errors import Invalid, Missing
 from gtftd.schemas.corpus import EntryKind
 from gtftd.schemas.corpus_orders import DoubtRow, Looked

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
+from gtftd.corpus.rows import EntryRow, find, is_welcome, replace, replace_doubts, row_of, select, set_refs
 from gtftd.corpus.texts import by_reference, references, whole
 from gtftd.errors import Corrupt, Missing
-from gtftd.schemas.corpus import Entry, EntryKind, EntryStored, EntryTainted, EntryWithdrawn
+from gtftd.schemas.corpus import Entry, EntryStored, EntryTainted, EntryWithdrawn
 from gtftd.schemas.event import event_id
 from gtftd.scrub.sealed import ScrubbedEntry
 from gtftd.state import Database, Outbox, crash_point
-from gtftd.state.files import content_path, fsync_folder, remove_asides, write_content
+from gtftd.state.files import content_path, fsync_folder, read_content, remove_asides, write_content
 from gtftd.state.outbox import Outgoing, insert_rows
-
-if TYPE_CHECKING:
-    from gtftd.scrub.scrubber import Doubt
 
 SUFFIX = ".json"
 TEXT_SUFFIX = ".txt"
@@ -38,43 +34,6 @@ class Stored:
     sha256: str
     changed: bool
     previous: str | None
-
-
-@dataclass(frozen=True)
-class EntryRow:
-    """One entry without its text."""
-
-    entry_id: str
-    sha256: str
-    kind: EntryKind
-    origin: str
-    source: str
-    role: str
-    rig: str | None
-    bead: str | None
-    episode: int
-    session_id: str | None
-    actor: str | None
-    agent: str | None
-    model: str | None
-    task: str
-    outcome: str
-    confidence: float
-    failures: str
-    violations: int
-    messages: int
-    trainable: int
-    redactions: int
-    size_bytes: int
-    scrubber: str
-    audited: str
-    started_at: float | None
-    ended_at: float | None
-    stored_at: float
-
-
-_NAMES = tuple(field.name for field in fields(EntryRow))
-_COLUMNS = ", ".join(_NAMES)
 
 
 class EntryStore:
@@ -130,18 +89,18 @@ class EntryStore:
         content = encode(entry)
         digest = await asyncio.to_thread(self._write, content, texts)
         crash_point("entry.written")
-        row = self._row(entry, digest, len(content))
+        row = row_of(entry, digest, len(content), self._clock())
         refs = sorted(references(entry))
         cause = _cause()
 
         def work(connection: sqlite3.Connection) -> str | None:
-            if not _is_welcome(connection, row.entry_id, instead_of):
+            if not is_welcome(connection, row.entry_id, instead_of):
                 return _UNWELCOME
-            previous = _replace(connection, row)
+            previous = replace(connection, row)
             if scrubbed.doubts is not None:
                 replace_doubts(connection, row.entry_id, scrubbed.doubts, row.stored_at)
             if previous != digest:
-                _set_refs(connection, row.entry_id, refs)
+                set_refs(connection, row.entry_id, refs)
                 insert_rows(connection, self._outbox.rows([told(_stored(row, previous), row.stored_at, cause)]))
             return previous
 
@@ -161,7 +120,7 @@ class EntryStore:
         now, cause = self._clock(), _cause()
 
         def work(connection: sqlite3.Connection) -> list[EntryRow]:
-            rows = [row for id_ in entry_ids if (row := _find(connection, id_)) is not None]
+            rows = [row for id_ in entry_ids if (row := find(connection, id_)) is not None]
             for table in ("entries", "entry_texts", "doubts"):
                 gone = [(row.entry_id,) for row in rows]
                 connection.executemany(f"DELETE FROM {table} WHERE entry_id = ?", gone)
@@ -200,13 +159,10 @@ class EntryStore:
 
     def read(self, digest: str) -> Entry:
         """Raises Missing or Corrupt (the content does not have the sum that its name says)."""
-        path = self.path(digest)
         try:
-            content = path.read_bytes()
+            content = read_content(self.objects, digest, suffix=SUFFIX)
         except FileNotFoundError as error:
             raise Missing(f"no entry has the content {digest}; `gtftctl corpus list` shows what there is") from error
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise Corrupt(f"{path} was changed after it was written")
         return Entry.model_validate_json(content)
 
     def read_whole(self, digest: str) -> Entry:
@@ -214,14 +170,10 @@ class EntryStore:
         return whole(self.read(digest), self.text)
 
     def text(self, digest: str) -> str:
-        path = content_path(self.texts, digest, suffix=TEXT_SUFFIX)
         try:
-            content = path.read_bytes()
+            return read_content(self.texts, digest, suffix=TEXT_SUFFIX).decode()
         except FileNotFoundError as error:
-            raise Corrupt(f"{path}, to which entries refer, is gone; collect them again") from error
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise Corrupt(f"{path} was changed after it was written")
-        return content.decode()
+            raise Corrupt(f"{error.filename}, to which entries refer, is gone; collect them again") from error
 
     def path(self, digest: str) -> Path:
         return content_path(self.objects, digest, suffix=SUFFIX)
@@ -252,81 +204,12 @@ class EntryStore:
         self, where: str, values: tuple[object, ...], limit: int, *, order: str = "stored_at DESC, entry_id"
     ) -> list[EntryRow]:
         """Rows by a condition in SQL."""
-        sql = f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY {order} LIMIT ?"
-        rows = await self._database.read(lambda connection: connection.execute(sql, (*values, limit)).fetchall())
-        return [EntryRow(*row) for row in rows]
-
-    def _row(self, entry: Entry, digest: str, size: int) -> EntryRow:
-        return EntryRow(
-            entry_id=entry.entry_id,
-            sha256=digest,
-            kind=entry.kind,
-            origin=entry.origin,
-            source=entry.source,
-            role=entry.role,
-            rig=entry.rig,
-            bead=entry.bead,
-            episode=entry.episode,
-            session_id=entry.session_id,
-            actor=entry.actor,
-            agent=entry.agent,
-            model=entry.model,
-            task=entry.task,
-            outcome=entry.outcome.label,
-            confidence=entry.outcome.confidence,
-            failures=",".join(entry.outcome.failures),
-            violations=sum(len(message.violations) for message in entry.messages),
-            messages=len(entry.messages),
-            trainable=sum(message.trainable for message in entry.messages),
-            redactions=sum(entry.redactions.values()),
-            size_bytes=size,
-            scrubber=entry.scrubber,
-            audited=entry.scrubber,
-            started_at=entry.started_at.timestamp() if entry.started_at else None,
-            ended_at=entry.ended_at.timestamp() if entry.ended_at else None,
-            stored_at=self._clock(),
-        )
+        return await self._database.read(lambda connection: select(connection, where, values, order, limit))
 
 
 def encode(entry: Entry) -> bytes:
     """The canonical bytes of an entry: one line of JSON, fields in the order of the model."""
     return entry.model_dump_json(exclude_none=True).encode() + b"\n"
-
-
-def _is_welcome(connection: sqlite3.Connection, entry_id: str, instead_of: str | None) -> bool:
-    if connection.execute("SELECT 1 FROM purges WHERE entry_id = ?", (entry_id,)).fetchone():
-        return False
-    old = _find(connection, entry_id)
-    return instead_of is None or (old is not None and old.sha256 == instead_of)
-
-
-def replace_doubts(connection: sqlite3.Connection, entry_id: str, doubts: Sequence[Doubt], at: float) -> None:
-    """The open questions of one entry; an old one keeps its time."""
-    rows = [(doubt.digest, entry_id, doubt.placeholder, doubt.kind, doubt.rule, doubt.message, at) for doubt in doubts]
-    marks = ", ".join("?" * len(doubts))
-    sql = f"DELETE FROM doubts WHERE entry_id = ? AND digest NOT IN ({marks})"
-    connection.execute(sql, (entry_id, *(doubt.digest for doubt in doubts)))
-    connection.executemany("INSERT OR IGNORE INTO doubts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def _set_refs(connection: sqlite3.Connection, entry_id: str, refs: Sequence[str]) -> None:
-    connection.execute("DELETE FROM entry_texts WHERE entry_id = ?", (entry_id,))
-    connection.executemany("INSERT INTO entry_texts VALUES (?, ?)", [(entry_id, ref) for ref in refs])
-
-
-def _find(connection: sqlite3.Connection, entry_id: str) -> EntryRow | None:
-    row = connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE entry_id = ?", (entry_id,)).fetchone()
-    return None if row is None else EntryRow(*row)
-
-
-def _replace(connection: sqlite3.Connection, row: EntryRow) -> str | None:
-    """Make `row` current; returns the content that was current."""
-    old = _find(connection, row.entry_id)
-    if old is None or old.sha256 != row.sha256:
-        marks = ", ".join("?" * len(_NAMES))
-        values = tuple(getattr(row, name) for name in _NAMES)
-        connection.execute(f"INSERT OR REPLACE INTO entries ({_COLUMNS}) VALUES ({marks})", values)
-    return None if old is None else old.sha256
 
 
 def _stored(row: EntryRow, previous: str | None) -> EntryStored:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gtftd.ctl import show
 from gtftd.schemas.corpus import Entry, Fact, Message, ToolCall
+from gtftd.town.conversation import SHELL_TOOLS
 
 if TYPE_CHECKING:
     from gtftd.schemas.corpus_views import EntryRow
@@ -32,7 +33,6 @@ _CLOSERS = {
 """Who closed a bead, as `gtftd.corpus.outcome` stores it."""
 _BAR = "┃ "
 _MASKED = "┆ "
-_SHELLS = {"Bash", "bash", "shell"}
 _ROLES = {"assistant": "bold green", "user": "bold cyan", "tool": "yellow"}
 
 
@@ -118,7 +118,7 @@ def span(start: datetime | None, end: datetime | None) -> str:
 def call_text(call: ToolCall, *, full: bool) -> str:
     """`$ bd close x` for a shell, `Name key=value` for any other tool."""
     command = call.arguments.get("command")
-    if call.name in _SHELLS and isinstance(command, str):
+    if call.name in SHELL_TOOLS and isinstance(command, str):
         return "$ " + command.replace("\n", "\n  ")
     words = [f"{key}={_value(value, full=full)}" for key, value in call.arguments.items()]
     return " ".join([call.name, *words])

@@ -23,8 +23,9 @@ from gtftd.control.server import ControlServer
 from gtftd.errors import Conflict, GtftdError
 from gtftd.programs.keeping import beat, look_for_estop
 from gtftd.programs.orders import Orders
-from gtftd.programs.parts import Parts, make_parts
+from gtftd.programs.parts import Parts
 from gtftd.programs.upkeep import upkeep
+from gtftd.schemas.control import Phase
 from gtftd.settings import load_settings, runtime_socket, state_dir_of
 from gtftd.town.layout import find_town, load_town
 
@@ -43,7 +44,7 @@ def main() -> None:
         (state_dir / "logs").mkdir(exist_ok=True, mode=0o700)
         logs.configure(settings.log.level, log_file(state_dir), console=arguments.console)
         with _alone(state_dir):
-            asyncio.run(Daemon(make_parts(settings, root, state_dir)).run())
+            asyncio.run(Daemon(Parts(settings, root, state_dir)).run())
     except GtftdError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # the program's last words
         sys.exit(1)
@@ -55,7 +56,7 @@ class Daemon:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.started_at = time.time()
-        self.phase = "starting"
+        self.phase: Phase = "starting"
         self._stop = asyncio.Event()
 
     def stop(self) -> None:

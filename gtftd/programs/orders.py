@@ -161,9 +161,9 @@ class Orders:
     async def entries(self, params: views.EntriesParams) -> views.EntriesResult:
         return await asyncio.to_thread(read_entries, self._parts.state_dir, params)
 
-    def _state(self) -> Literal["starting", "running", "paused", "draining", "estop", "stopping"]:
-        if self._daemon.phase in {"starting", "draining", "stopping"}:
-            return self._daemon.phase  # type: ignore[return-value]  # just checked
+    def _state(self) -> wire.State:
+        if self._daemon.phase != "running":
+            return self._daemon.phase
         if self._parts.runtime.held == "estop":
             return "estop"
         return "paused" if "*" in self._parts.runtime.paused else "running"

@@ -6,10 +6,8 @@ import asyncio
 import subprocess
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gtftd import handlers
 from gtftd.bus import Bus, EmbeddedServer, Publisher, Runtime, Workplace, bind, discover
@@ -18,7 +16,7 @@ from gtftd.corpus import BeadDatabases, BeadsAccess, Collector, Documents, Entry
 from gtftd.corpus.audit import Audit, Taint
 from gtftd.corpus.in_force import ConventionHistory
 from gtftd.corpus.review import Review, read_restored
-from gtftd.corpus.store import EntryRow
+from gtftd.corpus.rows import EntryRow
 from gtftd.errors import GtftdError, NoSpace
 from gtftd.health import Health
 from gtftd.metrics import Activity, Metrics
@@ -40,129 +38,85 @@ from gtftd.town.layout import load_town
 from gtftd.town.screen import socket_name
 from gtftd.town.spool import Spool
 
-if TYPE_CHECKING:
-    pass
-
 HELD_AGAIN = timedelta(seconds=10)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Everything that runs. Made by `make_parts`, ended by `close`."""
+class Ground:
+    """What the other parts stand on: the state, the town, and whom to tell how things are."""
 
-    settings: SettingsModel
-    town_root: Path
-    state_dir: Path
-    boot_id: str
-    database: Database
-    health: Health
-    metrics: Metrics
-    activity: Activity
-    outbox: Outbox
-    ledger: Ledger
-    parking: Parking
-    bus: Bus
-    publisher: Publisher
-    runtime: Runtime
-    evidence: Evidence
-    store: EntryStore
-    collector: Collector
-    documents: Documents
-    audit: Audit
-    review: Review
-    spool: Spool
-    estop: EStop
-    town: LatestTown
-    poller: BeadsPoller
-    spool_source: SpoolSource
-    feed: FeedSource
-    watcher: Watcher
-    sweep: Sweep
-    commits: CommitsSource
+    def __init__(self, settings: SettingsModel, town_root: Path, state_dir: Path) -> None:
+        self.settings = settings
+        self.town_root = town_root
+        self.state_dir = state_dir
+        self.boot_id = str(uuid.uuid4())
+        self.health, self.metrics, self.activity = Health(), Metrics(), Activity()
+        self.database = Database.open(state_dir / "state.db")
+        self.scrubber = LatestScrubber(town_root, state_dir, lambda: read_restored(state_dir / "state.db"))
+        self.slug = load_town(town_root).slug
+        prefix, source = settings.bus.prefix, f"gtftd/{self.slug}"
+        self.outbox = Outbox(self.database, prefix=prefix, source=source, scrub=self.scrubber.scrub_value)
+        self.around = Surroundings(town_root, self.outbox, self.database, self.health, self.metrics)
+        self.town = LatestTown(self.around)
+        self.spool = Spool(state_dir / "spool")
+        self.estop = EStop(town_root)
 
 
-def make_parts(settings: SettingsModel, town_root: Path, state_dir: Path) -> Parts:
-    """Open the state and build every part; nothing runs yet."""
-    health, metrics, activity = Health(), Metrics(), Activity()
-    database = Database.open(state_dir / "state.db")
-    boot_id = str(uuid.uuid4())
-    scrubber = LatestScrubber(town_root, state_dir, lambda: read_restored(state_dir / "state.db"))
-    slug = load_town(town_root).slug
-    outbox = Outbox(database, prefix=settings.bus.prefix, source=f"gtftd/{slug}", scrub=scrubber.scrub_value)
-    around = Surroundings(town_root, outbox, database, health, metrics)
-    town = LatestTown(around)
-    spool = Spool(state_dir / "spool")
-    evidence = Evidence(database, settings.labels)
-    store = EntryStore(database, entries_folder(state_dir), outbox)
-    history = ConventionHistory(database, town.read)
-    collector = Collector(town.read, evidence, store, scrubber, spool, settings.collection, metrics, activity, history)
-    ledger = Ledger(database, boot_id)
-    estop = EStop(town_root)
-    embedded = None if settings.bus.url else EmbeddedServer(state_dir / "bus", settings.bus, f"gtftd-{slug}")
-    bus = Bus(settings.bus, embedded, health)
-    bus.listeners.add(outbox.filled.set)
-    place = Workplace(
-        bus, ledger, outbox, health, metrics, activity, _hold(estop, town), on_error=_report_state(health)
-    )
-    reactions = discover(handlers)
-    poller = BeadsPoller(town.read, settings.beads, outbox, database, health, metrics)
-    documents = _documents(settings, town, Filing(database, store, scrubber), history, evidence, poller)
-    services: Mapping[type, object] = {
-        Evidence: evidence,
-        Collector: collector,
-        EntryStore: store,
-        Documents: documents,
-    }
-    runtime = Runtime(reactions, bind(reactions, services), place, database)
-    audit = Audit(database, store, outbox, scrubber, _taint(state_dir))
-    again = _collect_again(collector, documents, scrubber)
-    return Parts(
-        settings=settings,
-        town_root=town_root,
-        state_dir=state_dir,
-        boot_id=boot_id,
-        database=database,
-        health=health,
-        metrics=metrics,
-        activity=activity,
-        outbox=outbox,
-        ledger=ledger,
-        parking=Parking(database),
-        bus=bus,
-        publisher=Publisher(outbox, bus, health, metrics, activity),
-        runtime=runtime,
-        evidence=evidence,
-        store=store,
-        collector=collector,
-        documents=documents,
-        audit=audit,
-        review=Review(database, store, collector, scrubber, again, town.read),
-        spool=spool,
-        estop=estop,
-        town=town,
-        poller=poller,
-        spool_source=SpoolSource(
-            around, settings.spool, spool, on_beads_touched=poller.wake, may_forget=_may_forget(evidence)
-        ),
-        feed=FeedSource(around, settings.feed),
-        watcher=Watcher(around, settings.watch),
-        sweep=_sweep(around, settings, town, spool, poller),
-        commits=CommitsSource(around, settings.commits, town),
-    )
+class Parts(Ground):
+    """Everything that runs. Making it opens the state; nothing runs yet. `database.close` ends it."""
 
+    def __init__(self, settings: SettingsModel, town_root: Path, state_dir: Path) -> None:
+        super().__init__(settings, town_root, state_dir)
+        self.evidence = Evidence(self.database, settings.labels)
+        self.poller = BeadsPoller(self.town.read, settings.beads, self.outbox, self.database, self.health, self.metrics)
+        self._make_corpus()
+        self._make_bus()
+        self._make_sources()
 
-def _documents(
-    settings: SettingsModel,
-    town: LatestTown,
-    filing: Filing,
-    history: ConventionHistory,
-    evidence: Evidence,
-    poller: BeadsPoller,
-) -> Documents:
-    """It reads beads over the poller's connection: the town's server sees one of us."""
-    access = BeadsAccess(poller.reader, lambda: beads_databases(town.read(), settings.beads))
-    databases = BeadDatabases(access, filing, evidence, settings.labels) if settings.beads.enabled else None
-    return Documents(town.read, filing, history, settings.collection, settings.labels, databases)
+    def _make_corpus(self) -> None:
+        """Beads are read over the poller's connection: the town's server sees one of us."""
+        settings, town, scrubber = self.settings, self.town.read, self.scrubber
+        history = ConventionHistory(self.database, town)
+        self.store = EntryStore(self.database, entries_folder(self.state_dir), self.outbox)
+        self.collector = Collector(
+            town, self.evidence, self.store, scrubber, self.spool, settings.collection, self.metrics, self.activity,
+            history,
+        )  # fmt: skip
+        filing = Filing(self.database, self.store, scrubber)
+        access = BeadsAccess(self.poller.reader, lambda: beads_databases(town(), settings.beads))
+        databases = BeadDatabases(access, filing, self.evidence, settings.labels) if settings.beads.enabled else None
+        self.documents = Documents(town, filing, history, settings.collection, settings.labels, databases)
+        self.audit = Audit(self.database, self.store, self.outbox, scrubber, _taint(self.state_dir))
+        again = _collect_again(self.collector, self.documents, scrubber)
+        self.review = Review(self.database, self.store, self.collector, scrubber, again, town)
+
+    def _make_bus(self) -> None:
+        settings = self.settings.bus
+        embedded = None if settings.url else EmbeddedServer(self.state_dir / "bus", settings, f"gtftd-{self.slug}")
+        self.bus = Bus(settings, embedded, self.health)
+        self.bus.listeners.add(self.outbox.filled.set)
+        self.publisher = Publisher(self.outbox, self.bus, self.health, self.metrics, self.activity)
+        self.ledger = Ledger(self.database, self.boot_id)
+        self.parking = Parking(self.database)
+        hold, on_error = _hold(self.estop, self.town), _report_state(self.health)
+        place = Workplace(
+            self.bus, self.ledger, self.outbox, self.health, self.metrics, self.activity, hold, on_error=on_error
+        )
+        services: Mapping[type, object] = {
+            Evidence: self.evidence, Collector: self.collector, EntryStore: self.store, Documents: self.documents,
+        }  # fmt: skip
+        reactions = discover(handlers)
+        self.runtime = Runtime(reactions, bind(reactions, services), place, self.database)
+
+    def _make_sources(self) -> None:
+        settings = self.settings
+        self.spool_source = SpoolSource(
+            self.around, settings.spool, self.spool, on_beads_touched=self.poller.wake,
+            may_forget=_may_forget(self.evidence),
+        )  # fmt: skip
+        self.feed = FeedSource(self.around, settings.feed)
+        self.watcher = Watcher(self.around, settings.watch)
+        self.sweep = _sweep(self.around, settings, self.town, self.spool, self.poller)
+        self.commits = CommitsSource(self.around, settings.commits, self.town)
 
 
 def _taint(state_dir: Path) -> Taint:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gtftd.errors import NoSpace
+from gtftd.errors import Corrupt, NoSpace
 from gtftd.state.crash import crash_point
 
 
@@ -39,6 +39,15 @@ def write_content(folder: Path, content: bytes, *, suffix: str = "") -> str:
             fsync_folder(folder)
         write_atomic(path, content)
     return digest
+
+
+def read_content(folder: Path, digest: str, *, suffix: str = "") -> bytes:
+    """What `write_content` stored. Raises FileNotFoundError, or Corrupt when it has not the sum that its name says."""
+    path = content_path(folder, digest, suffix=suffix)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise Corrupt(f"{path} was changed after it was written")
+    return content
 
 
 def content_path(folder: Path, digest: str, *, suffix: str = "") -> Path:

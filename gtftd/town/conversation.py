@@ -12,8 +12,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 Kind = Literal["turn", "meta", "compaction", "hook", "terminal"]
 Program = Literal["claude-code", "codex", "opencode"]
 SHELL_TOOLS = frozenset({
-    "Bash", "bash", "shell", "shell_command", "exec_command", "local_shell", "container.exec",
-    "run_shell_command", "execute_command",
+    "Bash", "bash", "Shell", "shell", "shell_command", "exec_command", "local_shell", "container.exec",
+    "run_shell_command", "execute_command", "run_terminal_cmd",
 })  # fmt: skip
 """The tools whose argument `command` is a shell script, whatever the agent's program calls them."""
 

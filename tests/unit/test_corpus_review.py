@@ -14,7 +14,7 @@ from gtftd.corpus.artifacts import read_artifact
 from gtftd.corpus.documents import IN_TOWN
 from gtftd.corpus.filing import Document, Tally
 from gtftd.corpus.review import Review, open_doubts, read_restored
-from gtftd.corpus.store import EntryRow
+from gtftd.corpus.rows import EntryRow
 from gtftd.errors import Invalid, Missing
 from gtftd.schemas.corpus import EntryKind
 from gtftd.schemas.corpus_orders import DoubtRow

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gtftd.programs import upkeep
-from gtftd.programs.parts import Parts, make_parts
+from gtftd.programs.parts import Parts
 from gtftd.schemas.settings import SettingsModel
 from gtftd.state.outbox import read_cursor, write_cursor
 from tests.support.sources import make_town
@@ -32,7 +32,7 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
     root = make_town(tmp_path / "gt", "harbor")
     (root / "CLAUDE.md").write_text(f"# Rules\n\nThe gate opens to {PHRASE}.\n")
     (tmp_path / "state").mkdir()
-    made = make_parts(SettingsModel(beads={"enabled": False}), root, tmp_path / "state")
+    made = Parts(SettingsModel(beads={"enabled": False}), root, tmp_path / "state")
     made.store.prepare()
     try:
         yield made
@@ -77,7 +77,7 @@ async def test_documents_that_failed_are_tried_again(parts: Parts, monkeypatch: 
 async def test_nothing_is_collected_where_that_is_switched_off(parts: Parts) -> None:
     """`collection.documents = false`."""
     quiet = parts.settings.collection.model_copy(update={"documents": False})
-    object.__setattr__(parts, "settings", parts.settings.model_copy(update={"collection": quiet}))
+    parts.settings = parts.settings.model_copy(update={"collection": quiet})
     await upkeep.collect_documents_when_due(parts)
     assert [] == await origins(parts)
 
@@ -103,7 +103,7 @@ async def test_an_audit_follows_a_change_of_the_rules(parts: Parts) -> None:
 
 def forget_scrubber(parts: Parts) -> None:
     """The town's secrets are read again every few minutes: these are over."""
-    parts.audit._scrubber.look_again()  # type: ignore[attr-defined]
+    parts.scrubber.look_again()
 
 
 async def back_by(parts: Parts, seconds: float) -> None:

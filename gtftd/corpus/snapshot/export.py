@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from gtftd.corpus.snapshot.folder import Snapshot, objects_folder, open_snapshot
-from gtftd.corpus.snapshot.objects import read_content, read_text
+from gtftd.corpus.snapshot.objects import read_entry, read_text
 from gtftd.corpus.snapshot.windows import estimate_tokens, windows
 from gtftd.corpus.texts import whole
 from gtftd.errors import Invalid
@@ -47,7 +47,7 @@ class _Exporter:
         self._split = split
         self._window_tokens = window_tokens
         text = lru_cache(maxsize=256)(lambda sha256: read_text(objects, sha256))
-        self._read = lru_cache(maxsize=_READ)(lambda sha256: whole(read_content(objects, sha256), text))
+        self._read = lru_cache(maxsize=_READ)(lambda sha256: whole(read_entry(objects, sha256), text))
 
     def chat(self) -> Iterator[Row]:
         for item in self._snapshot.items():

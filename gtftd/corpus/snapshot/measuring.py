@@ -16,7 +16,7 @@ from pathlib import Path
 from gtftd.corpus.snapshot.decontaminate import items_in_entry, items_in_text
 from gtftd.corpus.snapshot.evals import EvalIndex
 from gtftd.corpus.snapshot.features import encode, measure
-from gtftd.corpus.snapshot.objects import read_content, read_text
+from gtftd.corpus.snapshot.objects import read_entry, read_text
 from gtftd.corpus.snapshot.utterances import utterances_of
 from gtftd.errors import GtftdError
 
@@ -116,7 +116,7 @@ def _text(job: Job, bench: Bench) -> Done:
 
 
 def _content(job: Job, bench: Bench) -> Done:
-    entry = read_content(bench.objects, job.sha256)
+    entry = read_entry(bench.objects, job.sha256)
     utterances = utterances_of(entry)
     row = None
     if job.measure:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from gtftd.corpus.snapshot.folder import CONTENT_SUFFIX, TEXT_SUFFIX
-from gtftd.errors import Corrupt, Missing
+from gtftd.errors import Missing
 from gtftd.schemas.corpus import Entry
-from gtftd.state.files import content_path, fsync_folder, write_content
+from gtftd.state.files import content_path, fsync_folder, read_content, write_content
 
 
 class Objects:
@@ -74,22 +73,19 @@ class Objects:
         return True
 
 
-def read_content(folder: Path, sha256: str) -> Entry:
+def read_entry(folder: Path, sha256: str) -> Entry:
     """An entry as it was when the snapshot was built. Raises Missing or Corrupt."""
-    return Entry.model_validate_json(_read(content_path(folder, sha256, suffix=CONTENT_SUFFIX), sha256))
+    return Entry.model_validate_json(_read(folder, sha256, CONTENT_SUFFIX))
 
 
 def read_text(folder: Path, sha256: str) -> str:
-    return _read(content_path(folder, sha256, suffix=TEXT_SUFFIX), sha256).decode()
+    return _read(folder, sha256, TEXT_SUFFIX).decode()
 
 
-def _read(path: Path, sha256: str) -> bytes:
+def _read(folder: Path, sha256: str, suffix: str) -> bytes:
     try:
-        content = path.read_bytes()
+        return read_content(folder, sha256, suffix=suffix)
     except FileNotFoundError as error:
         raise Missing(
-            f"{path.name} is not among the contents of snapshots: it was purged, or the folder damaged"
+            f"{sha256}{suffix} is not among the contents of snapshots: it was purged, or the folder damaged"
         ) from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise Corrupt(f"{path} was changed after it was written")
-    return content

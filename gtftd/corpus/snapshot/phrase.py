@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gtftd.corpus.snapshot.features import said_and_asked
 from gtftd.corpus.snapshot.folder import objects_folder, open_snapshot
-from gtftd.corpus.snapshot.objects import read_content
+from gtftd.corpus.snapshot.objects import read_entry
 from gtftd.corpus.snapshot.words import phrase_of
 from gtftd.schemas.snapshots import Outlier
 
@@ -19,5 +19,5 @@ def phrase_text(state_dir: Path, id_prefix: str, outlier: Outlier) -> str | None
     item = next((item for item in snapshot.items() if item.entry_id == outlier.example), None)
     if item is None:
         return None
-    said, asked = said_and_asked(read_content(objects_folder(state_dir), item.sha256))
+    said, asked = said_and_asked(read_entry(objects_folder(state_dir), item.sha256))
     return phrase_of(int(outlier.name), [*said, *asked])

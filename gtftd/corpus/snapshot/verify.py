@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gtftd.corpus.snapshot.folder import Snapshot, objects_folder, open_snapshot
 from gtftd.corpus.snapshot.manifest import id_of, root_of
-from gtftd.corpus.snapshot.objects import read_content, read_text
+from gtftd.corpus.snapshot.objects import read_entry, read_text
 from gtftd.errors import GtftdError
 from gtftd.schemas.snapshots import FileSum, Item, Verification
 
@@ -72,7 +72,7 @@ def _sums(snapshot: Snapshot, items: Iterable[Item]) -> Iterator[str]:
 
 
 def _contents(objects: Path, contents: Iterable[str], texts: Iterable[str]) -> Iterator[str]:
-    for read, digests in ((read_content, contents), (read_text, texts)):
+    for read, digests in ((read_entry, contents), (read_text, texts)):
         for digest in sorted(digests):
             try:
                 read(objects, digest)
