@@ -21,11 +21,11 @@ _LONGEST = 4096
 """What is read of a run on either side of a cut."""
 
 _WRAP = re.compile(rf"\n(?<=[{TOKEN}]\n)(?:[ \t]{{1,80}}|(?=[^ \t]))(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{TOKEN}])")
-_FRAMED = re.compile(
-    rf"[ \t]{{0,8}}[{_FRAME}\r][ \t]{{0,3}}\r?\n[ \t]{{0,80}}(?:[{_FRAME}][ \t]{{0,8}})?(?=[{TOKEN}])"
-    rf"|\n(?<=[{TOKEN}]\n)[ \t]{{0,80}}(?:[{_FRAME}>#*+][ \t]{{1,8}})?(?=[{TOKEN}])"
-    rf"|(?<=[{TOKEN}])[ \t]{{2,200}}\n[ \t]{{0,80}}(?=[{TOKEN}])"
-)
+_FRAMED = re.compile(rf"\n[ \t]{{0,80}}(?:[{_FRAME}>#*+][ \t]{{1,8}}|[{_FRAME}])?(?=[{TOKEN}])")
+_PADDING = 8
+"""More blanks before a screen's frame say that the line ended there by itself."""
+_MARGIN = 220
+"""Characters of blanks and frames before a line's end, at most."""
 _STITCH = re.compile(
     rf"[\"'`](?<=[{_QUOTED}][\"'`])"
     r"(?:[ \t]{0,20}(?:[+.&]|\|\||\.\.|,(?!\s{1,60}[\"'][\w.@-]{1,60}[\"'] ?:))?\s{0,60}[\"'`]{1,2})?"
@@ -65,7 +65,7 @@ def _joined(view: View, marks: Iterable[Mark]) -> View | None:
     text = view.text
     places = {end - 1 if what == "before" else start + 1 for start, what, end in marks}
     framed = any(sign in text for sign in "│┃║▏\r") or "|\n" in text or "  \n" in text
-    seams = [found.span() for found in _FRAMED.finditer(text)] if framed else []
+    seams = list(_framed(text)) if framed else []
     for place in places:
         pattern = _STITCH if text[place : place + 1] != "\n" else None if framed else _WRAP
         found = None if pattern is None else pattern.match(text, place)
@@ -73,6 +73,21 @@ def _joined(view: View, marks: Iterable[Mark]) -> View | None:
             seams.append(found.span())
     kept = list(_telling(text, sorted(seams)))
     return _closed(view, kept) if kept else None
+
+
+def _framed(text: str) -> Iterator[tuple[int, int]]:
+    """The line ends between token signs, with the frame of a screen, and the blanks before it, on either side."""
+    for found in _FRAMED.finditer(text):
+        before = text[max(0, found.start() - _MARGIN) : found.start()].removesuffix("\r")
+        bare = before.rstrip(" \t")
+        inner = bare.rstrip(_FRAME)
+        if len(inner) < len(bare):
+            bare = inner.rstrip(" \t")
+            if len(inner) - len(bare) > _PADDING:
+                continue
+        start = found.start() - len(before) + len(bare) - (text[found.start() - 1 : found.start()] == "\r")
+        if bare[-1:] in _TOKEN_SIGNS or len(inner) < len(before):
+            yield start, found.end()
 
 
 def _telling(text: str, seams: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

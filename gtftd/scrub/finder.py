@@ -35,6 +35,8 @@ _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
 _MARGIN = " \t\r\n│┃║|>"
 _NAME_LENGTH = 120
 _FARTHEST = 24000
+_UNBOUNDED = 1024
+"""Read of what a pattern without a bound may match; such are bounded by blanks alone."""
 _ROOM = 256 * 1024
 _WINDOW = 4096
 _GLIDING = 3600
@@ -226,7 +228,7 @@ class Look:
             if not any(word in line for word in rule.near):
                 return
         if rule.back:
-            found = rule.pattern.search(text, max(0, start - rule.back), start + min(_width(rule), _FARTHEST) + 2)
+            found = rule.pattern.search(text, max(0, start - rule.back), start + _width(rule))
         else:
             found = rule.pattern.match(text, start)
         if found is None or (rule.back and found.start() > start):
@@ -439,8 +441,9 @@ def _back(what: Rule | str) -> int:
 
 @cache
 def _width(rule: Rule) -> int:
-    """The most that the rule's pattern can match."""
-    return int(parser.parse(rule.source).getwidth()[1])
+    """How far behind its head's beginning a value may reach."""
+    most = int(parser.parse(rule.source).getwidth()[1])
+    return most + 2 if most <= _FARTHEST else _UNBOUNDED
 
 
 @cache

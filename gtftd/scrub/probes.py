@@ -40,6 +40,8 @@ Mark = tuple[int, "Rule | str", int]
 _PART = b"\0" * 32
 """Stands between texts that are scanned together: no head reaches over it."""
 _END = b"\n\n"
+_WHAT_BITS = 24
+_WHATS = (1 << _WHAT_BITS) - 1
 
 
 class Scanner:
@@ -58,10 +60,10 @@ class Scanner:
 
     def scan_each(self, texts: Sequence[bytes]) -> list[list[Mark]]:
         """The marks in each text: all are read in one pass, since each pass has its price."""
-        found: dict[tuple[int, int], int] = {}
+        found: dict[int, int] = {}
 
         def note(what: int, start: int, end: int, _flags: int, _context: object) -> None:
-            found.setdefault((start, what), end)
+            found.setdefault(start << _WHAT_BITS | what, end)
 
         with self._lock:
             self._database.scan(_PART + _BETWEEN.join(texts) + _END, match_event_handler=note)
@@ -71,14 +73,15 @@ class Scanner:
         begins = [len(_PART)]
         for text in texts:
             begins.append(begins[-1] + len(text) + len(_BETWEEN))
-        what_of, index, begin, stop, into = self._what, -1, 0, -1, marks[0]
-        for (start, what), end in sorted(found.items()):
+        what_of, begin, stop, into = self._what, 0, -1, marks[0]
+        for key in sorted(found):
+            start, end = key >> _WHAT_BITS, found[key]
             if start >= stop - 1:
                 index = bisect_right(begins, start + 1) - 1
                 begin, stop = begins[index], begins[index + 1]
                 into = marks[index]
             if end <= stop - len(_PART):
-                into.append((max(start - begin, 0), what_of[what], end - begin))
+                into.append((start - begin if start > begin else 0, what_of[key & _WHATS], end - begin))
         return marks
 
 

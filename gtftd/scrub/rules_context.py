@@ -126,8 +126,14 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         "url.password",
         "PASSWORD",
         r"[A-Za-z]://(?P<user>[^\s:/@\"'<>`\0]{0,128}):(?P<secret>(?!\d{1,5}/)[^\s/\"'<>`@\0]{1,256}(?:@[^\s/\"'<>`@\0]{1,256})?)@(?=[\w\[.%-])",
+        probe=r"[A-Za-z]://[^\s:/@\"'<>`]*:[^\s/\"'<>`@]*@",
     ),
-    _rule("url.token", "TOKEN", r"[A-Za-z]://(?P<secret>(?=[A-Za-z_.-]*\d)[A-Za-z0-9_.-]{16,256})@(?=[\w\[.-])"),
+    _rule(
+        "url.token",
+        "TOKEN",
+        r"[A-Za-z]://(?P<secret>(?=[A-Za-z_.-]*\d)[A-Za-z0-9_.-]{16,256})@(?=[\w\[.-])",
+        probe=r"[A-Za-z]://[A-Za-z0-9_.-]*@",
+    ),
     _rule(
         "url.query",
         "TOKEN",

@@ -176,6 +176,9 @@ class Scrubber:
             work.read_to += 1
         wanted = [text for text in map(clean, texts) if not self._nothing.has(text)]
         work.spans = dict(zip(wanted, self._finder.spans_each(wanted), strict=True))
+        for text, spans in work.spans.items():
+            if not spans:
+                self._nothing.add(text)
 
     def _message(self, raw: RawMessage, work: Work) -> Message:
         calls = tuple(
@@ -216,13 +219,12 @@ class Scrubber:
 
     def _spans(self, text: str, work: Work) -> list[Span]:
         """What was found in this text, or in one that reads the same: boilerplate is looked at once."""
-        if not text or self._nothing.has(text):
-            return []
-        known = work.spans.get(text)
-        spans = self._finder.spans(text) if known is None else known
-        if not spans:
-            self._nothing.add(text)
-        return spans
+        spans = work.spans.get(text)
+        if spans is None and text and not self._nothing.has(text):
+            spans = self._finder.spans(text)
+            if not spans:
+                self._nothing.add(text)
+        return spans or []
 
     def _replaced(self, text: str, spans: list[Span], work: Work, *, is_shell: bool) -> str:
         pieces: list[str] = []

@@ -32,15 +32,16 @@ _SAFE = re.compile(
     """,
     re.VERBOSE,
 )
-_NAMED_SUM = re.compile(
-    r"(?:commit|shasum|sha-?\d*|md5|merged?|tree|parent|head|index|rev|revision|hash(?:es)?|digest|blob|checksum|checksums|refs|git|oid"
-    r"|objects?|tag|pick|etag|integrity|fingerprint|h1|zh|bundle|crc|sum|sums|trace_?id|span_?id|request_?id|container|image|layer"
-    r"|s/n|drc|snapshot|squash|fixup|revert(?:s|ed)?|cherry|base|onto|from|at|bisect|origin|branch|blake\w{0,3}|ref|resolved|hexsha|gen|vendor"
-    r"|uuid|guid|build|buildid|build-id|version|checkout|reset|show|log|diff|rebase|master|main|cid|eid|etags|nonce_pub|signature_of"
-    r"|address|txid|tx|block|pubkey|public|pub|colou?r|object_id|_id|correlation|hex|sequence|dna|node|file|name|inode|serial|cursor)"
-    r"[\"'`]?\W{0,4}(?:[0-9a-f]{7,40}\W{1,3})?\Z",
-    re.IGNORECASE,
+_SUM_NAMES = tuple(
+    "commit shasum sha sha- md5 merge merged tree parent head index rev revision hash hashes digest blob checksum checksums refs"
+    " git oid object objects tag pick etag etags integrity fingerprint h1 zh bundle crc sum sums traceid trace_id spanid span_id"
+    " requestid request_id container image layer s/n drc snapshot squash fixup revert reverts reverted cherry base onto from at"
+    " bisect origin branch blake blake2 blake2b blake2s blake3 ref resolved hexsha gen vendor uuid guid build buildid build-id"
+    " version checkout reset show log diff rebase master main cid eid nonce_pub signature_of address txid tx block pubkey public"
+    " pub color colour object_id _id correlation hex sequence dna node file name inode serial cursor".split()
 )
+_BETWEEN = "".join(sign for sign in map(chr, range(1, 128)) if not sign.isalnum() and sign != "_")
+_LAST_HEX = re.compile(r"(?<![0-9a-f])[0-9a-f]{7,40}\W{1,3}\Z", re.IGNORECASE)
 _SUM_NEAR = re.compile(
     r"(?i)(?<![a-z])(?:sha-?\d+|shasum|md5|md5sum|checksums?|integrity|digests?|hash(?:es)?|commits?|merkle\w*|git|revisions?|HEAD|blobs?)(?![a-z])"
     r"(?!.{0,200}(?:token|secret|password|key|credential))"
@@ -164,7 +165,7 @@ def is_harmless_here(text: str, start: int, end: int) -> bool:
     if _HEX.fullmatch(bare):
         return _is_sum(text, start, end, before)
     if (
-        _NAMED_SUM.search(before)
+        _names_sum(before)
         and len(bare) in (22, 27, 32, 38, 43, 44, 52, 64, 86, 87, 88)
         and not _NAMED_SECRET.search(before)
     ):
@@ -186,7 +187,7 @@ def _is_sum(text: str, start: int, end: int, before: str) -> bool:
         return True
     if _NAMED_SECRET.search(before):
         return False
-    if _NAMED_SUM.search(before):
+    if _names_sum(before):
         return True
     if size not in (32, 40, 56, 64, 96, 128):
         return False
@@ -198,6 +199,21 @@ def _is_sum(text: str, start: int, end: int, before: str) -> bool:
         return True
     head = start == 0 or before[-1:] in "@#" or _LINE_HEAD.search(before) is not None
     return head if size in (40, 64) else head and _LISTED.match(text, end) is not None
+
+
+def _names_sum(before: str) -> bool:
+    """Whether the last word here names a sum or an object; another sum may stand between (`index 1f2e3d4..`)."""
+    if _ends_with_name(before):
+        return True
+    other = _LAST_HEX.search(before)
+    return other is not None and _ends_with_name(before[: other.start()])
+
+
+def _ends_with_name(before: str) -> bool:
+    bare = before.rstrip(_BETWEEN)
+    return len(before) - len(bare) <= 5 and (
+        bare.lower().endswith(_SUM_NAMES) or bare.rstrip("0123456789").lower().endswith(("sha", "sha-"))
+    )
 
 
 def _is_block(text: str, start: int, end: int) -> bool:
