@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from gtftd.bus import Retry, on
-from gtftd.corpus import Documents
+from gtftd.corpus import Collector, Documents
 from gtftd.schemas.town import FormulaChanged
 
 
@@ -16,6 +16,7 @@ from gtftd.schemas.town import FormulaChanged
     concurrency=1,
     timeout=timedelta(minutes=2),
 )
-async def collect_changed_formula(event: FormulaChanged, documents: Documents) -> None:
+async def collect_changed_formula(event: FormulaChanged, documents: Documents, collector: Collector) -> None:
     """Records are kept by path and time, documents by path and content: a second run finds them there."""
     await documents.changed(event)
+    await collector.under_new_conventions(event.at)

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, TypeVar
 from weakref import WeakValueDictionary
@@ -23,7 +23,7 @@ from gtftd.corpus.rows import EntryRow
 from gtftd.corpus.spans import Taken
 from gtftd.corpus.stints import Stint, find_stints, stints_of_session
 from gtftd.corpus.store import EntryStore
-from gtftd.errors import NotReady
+from gtftd.errors import Missing, NotReady
 from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.corpus import CollectionSkipped, Source
 from gtftd.schemas.settings import CollectionSettings
@@ -152,7 +152,7 @@ class Collector:
             transcript, plan = await asyncio.to_thread(self._plan, session, stints, state)
         ready = plan.entries if self._may_come(plan.early) else (*plan.entries, *plan.early)
         for planned in ready:
-            await self._put(await self._draft(session, planned, transcript.agent_program, transcript.cwd))
+            await self._put(session, planned, transcript.agent_program, transcript.cwd)
         await self._withdraw(session, (*plan.entries, *plan.early))
         return plan
 
@@ -185,14 +185,39 @@ class Collector:
             elif session.ended_at is None and number == over[-1][1] and (said := await self._reading.screen(session)):
                 taken = Taken(said, {}, session.started_at, stint.ended_at, None)
                 planned = Planned(identity, stint, taken, "the whole screen", outcome)
-                await self._put(await self._draft(session, planned, "tmux", None))
+                await self._put(session, planned, "tmux", None)
 
     async def _draft(self, session: Session, planned: Planned, source: Source, cwd: str | None) -> Draft:
         began = planned.taken.started_at or session.started_at
         conventions = await self._history.at(session.rig, began)
         return Draft(session, planned, source, cwd, conventions, await self._history.retired(session.rig))
 
-    async def _put(self, draft: Draft) -> None:
+    async def _put(self, session: Session, planned: Planned, source: Source, cwd: str | None) -> None:
+        """Under the conventions that are on record once it is there: those who record some look for it after that."""
+        read = -1
+        while read != self._history.changes:
+            read = self._history.changes
+            await self._put_draft(await self._draft(session, planned, source, cwd))
+
+    async def under_new_conventions(self, since: datetime) -> None:
+        """Make anew what was stored since they changed, before anybody had recorded it, and began under them.
+
+        An entry that is being made right now looks again itself when it is stored.
+        """
+        stored = await self._store.select("kind = 'session' AND stored_at >= ?", (since.timestamp(),), -1)
+        late = [row.session_id for row in stored if row.session_id and await self._is_late(row)]
+        await self.again(late)
+
+    async def _is_late(self, row: EntryRow) -> bool:
+        try:
+            entry = await asyncio.to_thread(self._store.read, row.sha256)
+        except Missing:
+            return False  # made anew meanwhile
+        session = None if entry.started_at else await self._evidence.session(str(row.session_id))
+        began = entry.started_at or (session.started_at if session else None)
+        return entry.conventions != await self._history.at(entry.rig, began)
+
+    async def _put_draft(self, draft: Draft) -> None:
         """An entry made of the same things as last time is there already."""
         identity = draft.planned.entry_id
         async with self._reading.computing:

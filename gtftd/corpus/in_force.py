@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from gtftd.state import Database
 from gtftd.town.artifact_files import FORMULAS, INSTRUCTIONS, convention_files, rig_of_path
 from gtftd.town.gt_command import read_version
 from gtftd.town.layout import Town
+from gtftd.town.watched import in_place_since
 
 GT = "gt"
 GT_VERSION = "gt_version"
@@ -52,6 +52,8 @@ class ConventionHistory:
         self._version = version
         self._looking = asyncio.Lock()
         self._has_looked = False
+        self.changes = 0
+        """How often anything was recorded in this life: whoever read before may have read too early."""
 
     async def record(self, event: ConfigChanged | FormulaChanged) -> None:
         """Keep a change, and what was there before it when nobody has recorded that."""
@@ -60,31 +62,34 @@ class ConventionHistory:
             return
         rig = event.rig if isinstance(event, ConfigChanged) else await self._rig_of(event.path)
         before = Record(event.path, kind, rig, _BEFORE, event.previous_sha256)
-        since = await asyncio.to_thread(self._written_at, event)
-        now = Record(event.path, kind, rig, since, event.sha256)
+        now = Record(event.path, kind, rig, event.at.timestamp(), event.sha256)
 
         def work(connection: sqlite3.Connection) -> None:
-            if not connection.execute("SELECT 1 FROM conventions WHERE path = ?", (event.path,)).fetchone():
-                _insert(connection, before)
-            _insert(connection, now)
+            earlier = "SELECT 1 FROM conventions WHERE path = ? AND since > ? AND since < ?"
+            if not connection.execute(earlier, (now.path, _BEFORE, now.since)).fetchone():
+                _insert(connection, before, instead=True)  # the first change knows what was there before all of them
+            _insert(connection, now, instead=True)
 
         await self._database.write(work)
+        self.changes += 1
 
     async def record_present(self) -> int:
         """Record what the town has now, where that differs from the last record; returns how many differ.
 
-        What the first look of all finds counts as having been there before it; what a later one finds is new.
+        What the first look of all finds counts as having been there for ever; what a later one finds is in force
+        since it was written. Only of gt nobody can tell, so that a new version counts from the look on.
         """
         async with self._looking:
             version = await self._version(self._town().root)
-            files = await asyncio.to_thread(self._present)
             now = self._clock()
+            files = await asyncio.to_thread(self._present, now)
 
             def work(connection: sqlite3.Connection) -> int:
-                return _record_present(connection, files, version, now)
+                return _record_present(connection, [*files, Record(GT, GT_VERSION, None, now, version)], self._gone_at)
 
             changed = await self._database.write(work)
             self._has_looked = True
+            self.changes += bool(changed)
             return changed
 
     async def at(self, rig: str | None, when: datetime | None) -> Conventions:
@@ -140,35 +145,38 @@ class ConventionHistory:
     async def _rig_of(self, path: str) -> str | None:
         return rig_of_path(await asyncio.to_thread(self._town), path)
 
-    def _written_at(self, event: ConfigChanged | FormulaChanged) -> float:
-        """When the file was written, where it still is what was told of: we may have looked much later."""
-        file, told = self._town().root / event.path, event.at.timestamp()
-        if event.sha256 is None or _digest(file) != event.sha256:
-            return told
-        with contextlib.suppress(OSError):
-            return min(told, file.stat().st_mtime)
-        return told
-
-    def _present(self) -> list[Record]:
+    def _present(self, now: float) -> list[Record]:
         found = []
         for file in convention_files(self._town()):
+            since = _since(file.file, now)
             if (digest := _digest(file.file)) is not None:
-                found.append(Record(file.path, file.kind, file.rig, 0.0, digest))
+                found.append(Record(file.path, file.kind, file.rig, since, digest))
         return found
 
+    def _gone_at(self, record: Record) -> float:
+        return _since(self._town().root / record.path, self._clock())
 
-def _record_present(connection: sqlite3.Connection, files: list[Record], version: str | None, now: float) -> int:
+
+def _since(file: Path, now: float) -> float:
+    """To the microsecond, as events tell it: the same change told of by both is one record."""
+    since = in_place_since(file)
+    return datetime.fromtimestamp(now if since is None else min(now, since), UTC).timestamp()
+
+
+def _record_present(connection: sqlite3.Connection, present: list[Record], gone_at: Callable[[Record], float]) -> int:
+    """`present`: what there is, and since when. How many of these differ from the last record, or are gone."""
     last = {record.path: record for record in _in_force(_all(connection), float("inf"))}
     is_first = GT not in last
-    present = {record.path: record for record in files} | {GT: Record(GT, GT_VERSION, None, 0.0, version)}
-    gone = [record for path, record in last.items() if path not in present and record.sha256 is not None]
-    fresh = [record for path, record in present.items() if path not in last or last[path].sha256 != record.sha256]
+    paths = {record.path for record in present}
+    gone = [record for path, record in last.items() if path not in paths and record.sha256 is not None]
+    fresh = [record for record in present if record.path not in last or last[record.path].sha256 != record.sha256]
     for record in fresh:
-        if record.path not in last and not is_first:
-            _insert(connection, Record(record.path, record.kind, record.rig, _BEFORE, None))
-        _insert(connection, Record(record.path, record.kind, record.rig, now, record.sha256))
+        is_new = record.path not in last
+        if is_new and not is_first:
+            _insert(connection, replace(record, since=_BEFORE, sha256=None))
+        _insert(connection, replace(record, since=_BEFORE) if is_new and is_first else record)
     for record in gone:
-        _insert(connection, Record(record.path, record.kind, record.rig, now, None))
+        _insert(connection, replace(record, since=gone_at(record), sha256=None))
     return len(fresh) + len(gone)
 
 
@@ -177,8 +185,10 @@ def _all(connection: sqlite3.Connection) -> list[Record]:
     return [Record(*row) for row in connection.execute(sql)]
 
 
-def _insert(connection: sqlite3.Connection, record: Record) -> None:
-    sql = "INSERT OR IGNORE INTO conventions (path, kind, rig, since, sha256) VALUES (?, ?, ?, ?, ?)"
+def _insert(connection: sqlite3.Connection, record: Record, *, instead: bool = False) -> None:
+    """Of one path and moment the first record stays, or this one is put `instead`: events tell what had settled."""
+    sql = f"INSERT OR {'REPLACE' if instead else 'IGNORE'} INTO conventions (path, kind, rig, since, sha256)"
+    sql += " VALUES (?, ?, ?, ?, ?)"
     connection.execute(sql, (record.path, record.kind, record.rig, record.since, record.sha256))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from gtftd.town.watched import MAX_FILE_BYTES, is_sound
+from gtftd.town.watched import MAX_FILE_BYTES, in_place_since, is_sound
 
 _CHUNK_BYTES = 1024 * 1024
 _ENDLESS_BYTES = 1024**3
@@ -23,6 +23,8 @@ class Look:
     state: Literal["here", "gone", "unreadable"]
     sha256: str | None = None
     sound: bool = True
+    since: float | None = field(default=None, compare=False)
+    """Since when it is so (Unix seconds), where that is known."""
 
 
 GONE = Look("gone")
@@ -43,7 +45,7 @@ class Looker:
             status = full.stat()
         except (FileNotFoundError, NotADirectoryError):
             self._seen.pop(path, None)
-            return GONE
+            return replace(GONE, since=in_place_since(full))
         except OSError:
             return UNREADABLE
         signature = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -53,8 +55,10 @@ class Looker:
         if not stat.S_ISREG(status.st_mode):
             return UNREADABLE
         found = _read(full)
-        if found.state == "here":
-            self._seen[path] = (signature, found)
+        if found.state != "here":
+            return found
+        found = replace(found, since=status.st_ctime)
+        self._seen[path] = (signature, found)
         return found
 
 

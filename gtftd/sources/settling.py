@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gtftd.sources.looking import Look
 
@@ -18,10 +18,11 @@ class Unsettled:
 
 @dataclass(frozen=True)
 class Settled:
-    """What to tell: the sum now (None: gone), and whether the file is whole."""
+    """What to tell: the sum now (None: gone), whether the file is whole, and since when, where that is known."""
 
     sha256: str | None
     valid: bool
+    since: float | None = field(default=None, compare=False)
 
 
 Verdict = Settled | Unsettled | None
@@ -44,7 +45,7 @@ def settle(
         before = Unsettled(look, changed_at=before.changed_at, same_since=now)
     rests = now - before.same_since >= debounce_s
     if rests and look.sound:
-        return Settled(look.sha256, valid=True)
+        return Settled(look.sha256, valid=True, since=before.look.since)
     if now - before.changed_at >= half_written_s:
-        return Settled(look.sha256, valid=False)
+        return Settled(look.sha256, valid=False, since=before.look.since)
     return before

@@ -151,8 +151,9 @@ class Watcher:
         after = dict(known)
         for change in changes:
             after[change.file.path] = Known(change.settled.sha256, change.before.changes + 1)
-        at = datetime.fromtimestamp(self._around.clock(), UTC)
-        outgoing = [Outgoing(_id(change), _event(change, at), time=at) for change in changes]
+        now = self._around.clock()
+        events = [_event(change, now) for change in changes]
+        outgoing = [Outgoing(_id(change), event, event.at) for change, event in zip(changes, events, strict=True)]
         crash_point("watch.settled")
         await self._around.outbox.put(outgoing, also=lambda connection: _write_known(connection, after))
         crash_point("watch.committed")
@@ -172,8 +173,10 @@ def _id(change: _Change) -> str:
     return event_id(SOURCE, change.file.path, change.before.changes + 1, change.settled.sha256)
 
 
-def _event(change: _Change, at: datetime) -> TownEvent:
+def _event(change: _Change, now: float) -> TownEvent:
+    """Dated when the file came to be so: we may look much later."""
     file, settled, previous = change.file, change.settled, change.before.sha256
+    at = datetime.fromtimestamp(now if settled.since is None else min(now, settled.since), UTC)
     if file.kind == "formula":
         return FormulaChanged(
             at=at,

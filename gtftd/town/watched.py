@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -108,6 +109,18 @@ def folders_to_watch(town: Town, where: Iterable[Place]) -> set[Path]:
             folder = folder.parent
         found.add(folder)
     return found
+
+
+def in_place_since(file: Path) -> float | None:
+    """Since when a file is as it is, in Unix seconds; a missing one: when its folder last changed. None: nobody knows.
+
+    By the time of the inode: what is moved or copied there with its old times gets that one too, so that what came
+    later is never dated before what it took the place of.
+    """
+    for place in (file, file.parent):
+        with contextlib.suppress(OSError):
+            return place.stat().st_ctime
+    return None
 
 
 def is_text(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -273,3 +274,19 @@ async def test_a_full_disk_delays_a_change(town: Path, tmp_path: Path) -> None:
             ]
             await free_disk(around)
             await until(around, lambda found: len(found) == 100)
+
+
+async def test_a_change_is_dated_when_the_file_came_to_be_so(town: Path, tmp_path: Path) -> None:
+    """Not when we looked: nobody may have looked for a day. A file with old times came when it was moved there."""
+    with opened(tmp_path, town) as around:
+        await watcher(around).step()
+        (town / "AGENTS.md").write_text("new")
+        os.utime(town / "AGENTS.md", (1, 1))
+        written = (town / "AGENTS.md").stat().st_ctime
+        (town / "CLAUDE.md").unlink()
+        gone = town.stat().st_ctime
+        await asyncio.sleep(0.2)
+        await settle(watcher(around))
+        told = await facts(around)
+    at = {str(one.data["path"]): datetime.fromisoformat(str(one.data["at"])).timestamp() for one in told}
+    assert at == {"AGENTS.md": pytest.approx(written, abs=1e-5), "CLAUDE.md": pytest.approx(gone, abs=1e-5)}

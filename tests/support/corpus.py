@@ -19,6 +19,7 @@ from gtftd.metrics import Activity, Metrics
 from gtftd.schemas.corpus import Entry
 from gtftd.schemas.event import Event
 from gtftd.schemas.settings import CollectionSettings
+from gtftd.schemas.town import ConfigChanged
 from gtftd.scrub.scrubber import Scrubber
 from gtftd.state import Database, Outbox
 from gtftd.town.layout import load_town
@@ -40,12 +41,16 @@ class Bench:
     metrics: Metrics
     activity: Activity
     spool: Spool
+    history: ConventionHistory
 
     async def tell(self, *events: Event) -> list[Event]:
         """React to each in turn; what the reactions returned."""
         facts: list[Event] = []
         services: Mapping[type, object] = {Evidence: self.evidence, Collector: self.collector}
         for event in events:
+            if isinstance(event, ConfigChanged):
+                await self.history.record(event)
+                await self.collector.under_new_conventions(event.at)
             for reaction in REACTIONS:
                 if reaction.event is type(event) and set(reaction.services.values()) <= set(services):
                     returned: Any = await reaction.function(event, **bind([reaction], services)[reaction.name])
@@ -87,6 +92,7 @@ async def bench(
         store.prepare()
         spool, metrics, activity = Spool(state / "spool"), Metrics(), Activity()
         spool.ensure()
+        history = ConventionHistory(database, lambda: load_town(town))
         collector = Collector(
             lambda: load_town(town),
             evidence,
@@ -96,9 +102,9 @@ async def bench(
             settings or CollectionSettings(),
             metrics,
             activity,
-            ConventionHistory(database, lambda: load_town(town)),
+            history,
             clock,
         )
-        yield Bench(state, database, outbox, store, evidence, collector, metrics, activity, spool)
+        yield Bench(state, database, outbox, store, evidence, collector, metrics, activity, spool, history)
     finally:
         database.close()

@@ -23,6 +23,7 @@ from gtftd.schemas.town import (
     BeadReopened,
     BeadUpdated,
     CommitsLanded,
+    ConfigChanged,
     EscalationSent,
     EstopRaised,
     ExitReported,
@@ -51,6 +52,7 @@ class Story:
     events: list[Event] = field(default_factory=list)
     episodes: dict[str, int] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
+    rules: dict[str, str | None] = field(default_factory=lambda: {"CLAUDE.md": None, "harbor/CLAUDE.md": "0"})
     count: int = 0
 
     def __post_init__(self) -> None:
@@ -59,7 +61,18 @@ class Story:
     def live(self) -> None:
         for _ in range(self.chance.randint(1, 5)):
             self.now += timedelta(seconds=self.chance.randint(5, 400))
+            if self.chance.random() < 0.4:
+                self.rewrites(self.chance.choice(sorted(self.rules)))
             self.session(self.chance.choice(ACTORS))
+
+    def rewrites(self, path: str) -> None:
+        """Instructions change, also back to what they were, and go."""
+        before = self.rules[path]
+        now = self.chance.choice([text for text in ("1", "2", "3", None) if text != before])
+        rig = "harbor" if "/" in path else None
+        told = {"kind": "claude_md", "path": path, "rig": rig, "sha256": now, "previous_sha256": before}
+        self.events.append(ConfigChanged(at=self.now, seen_by="watch", **told))
+        self.rules[path] = now
 
     def session(self, actor: str) -> None:
         self.count += 1

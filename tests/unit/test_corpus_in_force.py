@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +16,8 @@ from gtftd.town.layout import load_town
 from tests.support.documents import desk, make_town, write
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+START = time.time() - 60
+"""When this test can at the earliest have begun: the disk has its own clock."""
 HOUR = timedelta(hours=1)
 FORMULA = ".beads/formulas/mol-x.formula.toml"
 
@@ -43,6 +49,37 @@ async def test_recording_twice_and_late_changes_nothing(tmp_path: Path) -> None:
             await made.history.record(event)
         assert 3 == len(await made.rows("SELECT * FROM conventions WHERE kind = 'claude_md'"))
         assert None is (await made.history.at(None, AT + 2 * HOUR)).instructions
+
+
+async def test_changes_are_the_same_history_in_any_order_and_beside_any_look(tmp_path: Path) -> None:
+    """What was there before all of them is what the first one found, and no look at the disk knows better."""
+    town = make_town(tmp_path / "gt")
+    texts = [None, "one\n", "two\n", "one\n"]
+    sums = [text and hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    changes = [
+        changed("CLAUDE.md", now, before, AT + hours * HOUR)
+        for hours, (before, now) in enumerate(itertools.pairwise(sums))
+    ]
+    moments = [AT + hours * HOUR for hours in (-1, 0, 0.5, 1, 2, 3)]
+    told = set()
+    for number, order in enumerate(itertools.permutations(changes)):
+        for look in (None, *range(len(changes) + 1)):
+            state, clock = tmp_path / f"{number}-{look}", (AT + 9 * HOUR).timestamp()
+            write(town / "CLAUDE.md", str(texts[-1]))
+            async with desk(state, town, clock=clock) as made:
+                for step, event in enumerate(order):
+                    if look == step:
+                        await made.history.record_present()
+                    await made.history.record(event)
+                if look == len(changes):
+                    await made.history.record_present()
+                found = [(await made.history.at(None, moment)).instructions for moment in moments]
+                told.add(tuple(found))
+                if look is not None:
+                    assert 0 == await made.history.record_present()
+    [(before, one, _, two, *_)] = told
+    assert {(None, one, one, two, one, one)} == told
+    assert 3 == len({before, one, two})
 
 
 async def test_a_rig_has_the_towns_conventions_and_its_own(tmp_path: Path) -> None:
@@ -103,3 +140,23 @@ async def test_a_town_without_gt_has_no_version(tmp_path: Path) -> None:
         assert [town] == asked
     finally:
         database.close()
+
+
+async def test_a_file_that_keeps_its_old_times_is_in_force_from_when_it_came(tmp_path: Path) -> None:
+    """As after `cp -p`, `mv` or unpacking: by the time of its content it would be older than what it replaced."""
+    town = make_town(tmp_path / "gt")
+    rules = write(town / "CLAUDE.md", "one\n")
+    async with desk(tmp_path / "state", town) as made:
+        await made.history.record_present()
+        first = await made.history.at(None, None)
+        os.utime(write(town / "old", "two\n"), (1, 1))
+        (town / "old").rename(rules)
+        assert 1 == await made.history.record_present()
+        assert first != await made.history.at(None, None)
+        rules.unlink()
+        assert 1 == await made.history.record_present()
+        [*_, (came, two), (went, gone)] = await made.rows(
+            "SELECT since, sha256 FROM conventions WHERE path = 'CLAUDE.md' ORDER BY since"
+        )
+        assert (True, None) == (two is not None, gone)
+        assert START <= float(str(came)) <= float(str(went)) <= time.time()
