@@ -30,8 +30,9 @@ def key_end(text: str, start: int) -> int | None:
 
 def _broken_end(text: str, begin: int, stop: int) -> int | None:
     """The end of a block with something else in it, as when a prompt or a log's line was written between its rows."""
-    end = _END.search(text, stop, begin + _BROKEN_CHARS)
-    if end is None or text.find("-----BEGIN", stop, end.start()) >= 0:
+    another = text.find("-----BEGIN", stop, begin + _BROKEN_CHARS)
+    end = _END.search(text, stop, begin + _BROKEN_CHARS if another < 0 else another)
+    if end is None:
         return None
     inner = text[begin : end.start()]
     rows = sum(len(row.group()) for row in _ROW.finditer(inner))

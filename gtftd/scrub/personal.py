@@ -14,12 +14,14 @@ _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}(?P<top>[A-Za-z]{2,24})(?![A
 _NO_TOP = frozenset({
     "service", "socket", "timer", "target", "mount", "slice", "js", "ts", "py", "go", "rs", "md", "json", "yaml", "yml",
     "toml", "html", "css", "png", "svg", "jpg", "parametrize", "fixture", "setter", "getter", "property", "mark", "cpp",
-    "java", "rb", "sh", "tsx", "jsx", "lock", "txt", "log", "git",
+    "java", "rb", "sh", "tsx", "jsx", "lock", "txt", "log", "git", "domain", "spam", "tld",
 })  # fmt: skip
 _NOBODY = re.compile(r"(?:git|noreply|no-reply|donotreply|root|postmaster|hg|svn|npm)", re.IGNORECASE)
 _EXAMPLE = re.compile(
-    r"(?:.*\.)?(?:example\.(?:com|org|net)|[^.]*\.?(?:invalid|example|test|localhost))", re.IGNORECASE
+    r"(?:.*\.)?(?:(?:example|foo|bar|baz|domain|mydomain|yourdomain|hostname)\..*|[^.]*\.?(?:invalid|example|test|localhost))",
+    re.IGNORECASE,
 )
+_USERINFO = re.compile(r"://[^\s/@\"'<>?]{0,80}:\Z")
 _IPV4 = re.compile(r"(?<![\w.+-])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w-]|\.\d)")
 _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*\d|::)[0-9A-Fa-f:]{4,39}(?:\d{1,3}\.\d{1,3}\.\d{1,3})?(?![\w:])"
@@ -32,7 +34,7 @@ _ADDRESS_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:ip|host|addr(?:ess)?|server|from|to|ssh|ping|curl|at|on|peer|client|remote|connect\w*|dns|gateway|bind|listen|node|//)\W{0,4}\Z|@\Z|(?<![=<>!~])=\Z",
     re.IGNORECASE,
 )
-_NOBODY_V4 = ("255.", "192.0.2.", "198.51.100.", "203.0.113.", "224.0.0.")
+_NOBODY_V4 = ("1.2.3.4", "255.", "192.0.2.", "198.51.100.", "203.0.113.", "224.0.0.")
 _NOBODY_V6 = IPv6Network("2001:db8::/32")
 """Addresses for documentation, masks, and what everybody listens to."""
 _HOME = re.compile(
@@ -64,6 +66,8 @@ def email(text: str, at: int, end: int) -> Found | None:
         return None
     if _EXAMPLE.fullmatch(domain.group()) or text[max(0, start - 3) : start] == "://":
         return None
+    if text[start - 1 : start] == ":" and _USERINFO.search(text, max(0, start - 96), start):  # a password and a host
+        return None
     return start, domain.end(), "EMAIL", True
 
 
@@ -77,7 +81,7 @@ def ipv4(text: str, start: int, _end: int) -> Found | None:
         address = IPv4Address(said)
     except AddressValueError:
         return None
-    if address.is_loopback or address.is_unspecified or said.startswith(_NOBODY_V4):
+    if address.is_loopback or address.is_unspecified or address.is_multicast or said.startswith(_NOBODY_V4):
         return None
     before, after = text[max(0, start - 16) : start], text[found.end() : found.end() + 2]
     told = _ADDRESS_BEFORE.search(before) is not None or (after[:1] in (":", "/") and after[1:].isdigit())
@@ -103,7 +107,7 @@ def ipv6(text: str, start: int, _end: int) -> Found | None:
         address = IPv6Address(said)
     except AddressValueError:
         return None
-    if address.is_loopback or address.is_unspecified or address in _NOBODY_V6 or len(said) < 6:
+    if address.is_loopback or address.is_unspecified or address.is_multicast or address in _NOBODY_V6 or len(said) < 6:
         return None
     if not any(sign.isdigit() for sign in said):
         return None
@@ -135,9 +139,11 @@ def phone(text: str, start: int, _end: int) -> Found | None:
         digits < 9 or digits > 15 or (not parted and (digits < 10 or text[place - 1 : place] in ("\n", "")))
     ):
         return None
-    if group == "zero" and not (9 <= digits <= 12 and _grouped(said)):
+    if group == "zero" and not (9 <= digits <= 12 and _grouped(said) and 2 * said.count("0") < digits):
         return None
-    if group == "us" and not (10 <= digits <= 11 and ("-" in said) + ("." in said) < 2 and not said.isdigit()):
+    if group == "us" and not (
+        10 <= digits <= 11 and ("-" in said) + ("." in said) < 2 and any(sign in "(-." for sign in said)
+    ):
         return None
     if group == "digits" and not 7 <= digits <= 15:
         return None

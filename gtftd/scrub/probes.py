@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -40,6 +42,13 @@ Mark = tuple[int, "Rule | str", int]
 _PART = b"\0" * 32
 """Stands between texts that are scanned together: no head reaches over it."""
 _END = b"\n\n"
+_DENSE = 16
+"""Written text has a mark in some 200 bytes; with more than one in so many a text is looked at window by window."""
+WINDOW = 4096
+CROWD = 512
+"""So many marks in one window are no text that anybody wrote: nine tenths of such a window would be looked at twice."""
+GLIDING = 3600
+"""The same with those that only glide along one run: a head that matches at each place of it."""
 _WHAT_BITS = 24
 _WHATS = (1 << _WHAT_BITS) - 1
 
@@ -58,21 +67,22 @@ class Scanner:
         """The marks in one text, in its order. Of one head that matches at one place many times, the first."""
         return self.scan_each([text])[0]
 
-    def scan_each(self, texts: Sequence[bytes]) -> list[list[Mark]]:
-        """The marks in each text: all are read in one pass, since each pass has its price."""
-        found: dict[int, int] = {}
+    def scan_each(self, texts: Sequence[bytes], *, readable: bool = False) -> list[list[Mark]]:
+        """The marks in each text: all are read in one pass, since each pass has its price.
 
-        def note(what: int, start: int, end: int, _flags: int, _context: object) -> None:
-            found.setdefault(start << _WHAT_BITS | what, end)
-
-        with self._lock:
-            self._database.scan(_PART + _BETWEEN.join(texts) + _END, match_event_handler=note)
-        marks: list[list[Mark]] = [[] for _ in texts]
-        if not found:
-            return marks
+        With `readable`, windows that are too crowded to be read may come back with just enough marks to say so.
+        """
+        if not texts:
+            return []
         begins = [len(_PART)]
         for text in texts:
             begins.append(begins[-1] + len(text) + len(_BETWEEN))
+        whole = _PART + _BETWEEN.join(texts) + _END
+        with self._lock:
+            found = self._found(whole, len(whole) // _DENSE if readable else len(whole) * len(self._what))
+            if found is None:
+                found = self._found_in_readable(whole, begins)
+        marks: list[list[Mark]] = [[] for _ in texts]
         what_of, begin, stop, into = self._what, 0, -1, marks[0]
         for key in sorted(found):
             start, end = key >> _WHAT_BITS, found[key]
@@ -83,6 +93,48 @@ class Scanner:
             if end <= stop - len(_PART):
                 into.append((start - begin if start > begin else 0, what_of[key & _WHATS], end - begin))
         return marks
+
+    def _found(self, whole: bytes, most: int) -> dict[int, int] | None:
+        """The end of each match by start and pattern, in one number; None when there are too many."""
+        found: dict[int, int] = {}
+
+        def note(what: int, start: int, end: int, _flags: int, _context: object) -> bool:
+            found.setdefault(start << _WHAT_BITS | what, end)
+            return len(found) > most
+
+        self._scan(whole, note)
+        return found if len(found) <= most else None
+
+    def _found_in_readable(self, whole: bytes, begins: Sequence[int]) -> dict[int, int]:
+        """The same, but for what follows in a window once it is known to be crowded."""
+        found: dict[int, int] = {}
+        crowded: set[tuple[int, int]] = set()
+        single: Counter[tuple[int, int]] = Counter()
+        gliding: Counter[tuple[int, int]] = Counter()
+        index, begin, stop = 0, begins[0], begins[1]
+
+        def note(what: int, start: int, end: int, _flags: int, _context: object) -> None:
+            nonlocal index, begin, stop
+            if not begin <= start < stop:
+                index = min(max(0, bisect_right(begins, start) - 1), len(begins) - 2)
+                begin, stop = begins[index], begins[index + 1]
+            window = (index, (start - begin) // WINDOW)
+            key = start << _WHAT_BITS | what
+            if window in crowded or key in found:
+                return
+            found[key] = end
+            (gliding if key - (1 << _WHAT_BITS) in found else single)[window] += 1
+            if single[window] > CROWD or single[window] + gliding[window] > GLIDING:
+                crowded.add(window)
+
+        self._scan(whole, note)
+        return found
+
+    def _scan(self, whole: bytes, note: Callable[[int, int, int, int, object], bool | None]) -> None:
+        import hyperscan
+
+        with suppress(hyperscan.ScanTerminated):
+            self._database.scan(whole, match_event_handler=note)
 
 
 _BETWEEN = _END + _PART

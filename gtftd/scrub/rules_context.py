@@ -8,7 +8,8 @@ import re
 from gtftd.scrub.rules import Rule, not_dull
 
 _STAND_IN = re.compile(
-    r"[$<{%*\0@\\(?]|\[|your|my[-_]|xxx|\.\.\.|…|example|(?:null|none|true|false|undefined|password|passwd|pass|secret|token|pwd|user|pw)\Z",
+    r"[$<{%*\0@\\(?]|\[|your|my[-_]|xxx|\.\.\.|…|example|0123456789|(?:my)?(?:null|none|true|false|undefined|password|passwd|pass|secret|token|pwd|user|pw"
+    r"|options?|sample|guest|foo|bar|baz|xyz|abc|test|123)\d?\Z",
     re.IGNORECASE,
 )
 
@@ -60,6 +61,13 @@ def _is_passwordish(value: str) -> bool:
     return (any(sign.isdigit() for sign in value) and not value.isdigit()) or any(sign in "!@#%^&*?" for sign in value)
 
 
+def _is_pgpass(value: str) -> bool:
+    """No path, as in a list of users, and no time, address or rest of a literal."""
+    if value[0] in "/~" or re.match(r"[0-9a-fA-F]{2,4}:", value):
+        return False
+    return looks_given(value) and re.match(r"[^\"']*[G-Zg-z]", value) is not None
+
+
 def _luhn(value: str) -> bool:
     digits = [int(sign) for sign in value if sign.isdigit()]
     if not 15 <= len(digits) <= 16 or len(set(digits)) < 4:
@@ -90,7 +98,9 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         "header.authorization.bare",
         "AUTHORIZATION",
         rf"{_HEADER}[\"']?\]?\s{{0,3}}[:=]\s{{0,3}}{_Q}(?P<secret>[A-Za-z0-9+/=._~-]{{16,4000}})",
-        check=lambda value: not_dull(value) and any(sign.isdigit() for sign in value),
+        check=lambda value: (
+            not_dull(value) and any(map(str.isdigit, value)) and not re.fullmatch(r"[a-z_]\w*(?:\.[a-z_]\w*)+", value)
+        ),
     ),
     _rule("bearer", "BEARER", r"(?:[Bb]earer|BEARER)\s{1,3}(?P<secret>(?![a-z]+\b)[A-Za-z0-9._~+/=-]{8,4000})"),
     _rule("bearer.word", "BEARER", r"(?:[Bb]earer|BEARER) {1,3}(?P<secret>[a-z]{16,200})(?![a-z])"),
@@ -152,6 +162,7 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         "dsn.words",
         "PASSWORD",
         r"(?i:[;\"']\s?(?:pwd|password))=(?P<secret>[^\s;\"'<\0$&][^;\"'<\0\s]{2,200})(?=[;\"']|\s{1,2}[a-z_]+=|\s*$)",
+        check=lambda value: not_stand_in(value) and re.match(r"[A-Za-z_]\w*\(", value) is None,
     ),
     _rule(
         "netrc",
@@ -161,11 +172,11 @@ CONTEXT_RULES: tuple[Rule, ...] = (
     _rule(
         "pgpass",
         "PASSWORD",
-        r"(?<![A-Za-z0-9_.*-])[A-Za-z0-9_.*-]{1,128}:(?:\d{2,5}|\*):[A-Za-z0-9_*-]{1,64}:[A-Za-z0-9_*.-]{1,64}:"
+        r"(?<![A-Za-z0-9_.*-])[A-Za-z0-9_.*-]{1,128}:(?:\d{2,5}|\*):[A-Za-z0-9_*-]{1,64}:[A-Za-z_*][A-Za-z0-9_*.-]{0,63}:"
         r"(?P<secret>[^\s:<\0][^\s<\0]{2,200})",
         probe=r"[A-Za-z0-9*]:(?:\d{2,5}|\*):[A-Za-z0-9_*-]",
         back=127,
-        check=lambda value: looks_given(value) and re.search(r"[G-Zg-z]", value) is not None,
+        check=_is_pgpass,
     ),
     _rule("sshpass", "PASSWORD", r"sshpass\s{1,3}-p\s{0,3}[\"'\\]{0,8}(?P<secret>[^\s<\"'$\0][^\s<\"'\0]{0,255})"),
     _rule(
@@ -214,6 +225,7 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         "PASSWORD",
         r"(?i:identified\s(?:with\s\S{1,40}\s)?by|(?:role|user)\s\S{1,64}\s(?:with\s)?(?:login\s|superuser\s)?(?:encrypted\s)?password|set\spassword\s?=?|\sencrypted\spassword)"
         r"\s{1,3}(?:(?i:password)\()?['\"](?P<secret>[^'\"\n\0<]{2,200})['\"]",
+        check=lambda value: not_stand_in(value) and value.count(" ") < 2,
     ),
     _rule(
         "chpasswd",
@@ -326,7 +338,7 @@ CONTEXT_RULES: tuple[Rule, ...] = (
     _rule(
         "card",
         "CARD_NUMBER",
-        r"(?<![\d.])(?:4\d{3}|5[1-5]\d{2}|3[47]\d{2}|6011)(?:[ -]?\d{4,6}){2}[ -]?\d{3,5}(?![\d.])",
+        r"(?<![\w.])(?:4\d{3}|5[1-5]\d{2}|3[47]\d{2}|6011)(?:[ -]?\d{4,6}){2}[ -]?\d{3,5}(?![\w.])",
         probe=r"[3-6]\d{3}[ -]?\d{4}",
         check=_luhn,
     ),

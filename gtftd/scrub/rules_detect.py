@@ -19,8 +19,10 @@ from gtftd.scrub.rules import Check, Rule, not_dull
 _LEFT_OUT = frozenset({"base", "high_entropy_strings", "keyword", "ip_public", "private_key"})
 _BY_GROUP = frozenset({"aws", "basic_auth", "cloudant", "ibm_cloud_iam", "ibm_cos_hmac", "npm", "softlayer"})
 """Plugins whose first group is the secret; of the others it is a mark, and the whole match goes."""
+_UNBOUND = frozenset({"(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[0-9A-Z]{16}"})
+"""Patterns without an edge, which a long run of base64 meets by chance."""
 _GROUP = re.compile(r"(?<!\\)\((?!\?)")
-_STAND_IN = re.compile(r"(?i)[$<{%*\\]|your|xxx|example|pass(?:word|wd)?\Z|secret\Z|token\Z|pwd\Z|user\Z")
+_STAND_IN = re.compile(r"(?i)[$<{%*\\]|your|xxx|example|pass(?:word|wd)?\Z|secret\Z|token\Z|pwd\Z|user\Z|guest\Z")
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,18 @@ def _patterns(module: ModuleType) -> Iterator[tuple[str, re.Pattern[str]]]:
 
 def _source(name: str, pattern: re.Pattern[str]) -> str:
     source = _GROUP.sub("(?P<secret>", pattern.pattern, count=1) if name in _BY_GROUP else pattern.pattern
+    if pattern.pattern in _UNBOUND:
+        source = f"(?<![A-Za-z0-9+/])(?:{source})(?![A-Za-z0-9+/])"
     flags = ("i" if pattern.flags & re.IGNORECASE else "") + ("x" if pattern.flags & re.VERBOSE else "")
     return f"(?{flags}:{source})" if flags else source
 
 
 def _is_drawn(value: str) -> bool:
-    """No row of one sign, no stand-in, and no words: `APACHE2LICENSE` begins like a password of Artifactory."""
+    """No row of one sign, no stand-in, and no words: `APARTICULAR` begins like a password of Artifactory."""
     bare = value.strip("\"'=: \t\n")
     if len(bare) < 16 or not bare.isalnum():
-        return len(set(bare)) > 3 and _STAND_IN.search(bare) is None
+        drawn = any(map(str.isdigit, bare)) or surprise(bare) > -0.2
+        return len(set(bare)) > 3 and drawn and _STAND_IN.search(bare) is None
     return not_dull(bare) and surprise(bare) > -0.6
 
 

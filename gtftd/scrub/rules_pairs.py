@@ -25,6 +25,8 @@ def _is_given(value: str) -> bool:
     bare = value.rstrip(".,;:!?")
     if bare.isalpha() and (bare.islower() or bare.istitle()):
         return False
+    if re.search(r"\w\(", bare) or bare in ("sk-", "sk-ant-"):
+        return False
     return is_secret_value("PASSPHRASE", bare) and "://" not in bare and bare[:1] not in "/~."
 
 
@@ -63,6 +65,7 @@ PAIR_RULES: tuple[Rule, ...] = (
     _rule(
         "pair.pw",
         rf"(?:[A-Za-z0-9][_-](?i:pw)|[a-z]Pw)[\"'\]]{{0,3}}\s{{0,3}}(?:=>|:=|[:=])\s{{0,3}}{_OPEN}(?P<secret>{_BARE})",
+        check=lambda value: _is_given(value) and re.fullmatch(r"[a-z]+(?:_[a-z]+)*,?", value) is None,
     ),
     _rule(
         "htpasswd.batch",
@@ -79,7 +82,7 @@ PAIR_RULES: tuple[Rule, ...] = (
     _rule(
         "phrase.joined",
         rf"(?i:phrase)[\"'\]]{{0,3}}\s{{0,3}}(?:=>|:=|[:=>])\s{{0,3}}{_OPEN}"
-        rf"(?P<secret>{_LOOSE}(?:(?:{_FOLD}|[._-]){_LOOSE}){{2,14}})(?=[\s\"'`<&\\;,]|$)",
+        rf"(?P<secret>{_LOOSE}(?:(?:{_FOLD}|[._-](?:{_FOLD})?){_LOOSE}){{2,14}})(?=[\s\"'`<&\\;,]|$)",
         probe=r"(?i:phrase)[\"'\]]{0,3}\s{0,3}(?:=>|:=|[:=>])\s{0,3}",
         check=_is_phrase,
     ),

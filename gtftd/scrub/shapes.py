@@ -32,14 +32,15 @@ _SAFE = re.compile(
     """,
     re.VERBOSE,
 )
-_SUM_NAMES = tuple(
+_SUM_WORDING = (
     "commit shasum sha sha- md5 merge merged tree parent head index rev revision hash hashes digest blob checksum checksums refs"
     " git oid object objects tag pick etag etags integrity fingerprint h1 zh bundle crc sum sums traceid trace_id spanid span_id"
     " requestid request_id container image layer s/n drc snapshot squash fixup revert reverts reverted cherry base onto from at"
     " bisect origin branch blake blake2 blake2b blake2s blake3 ref resolved hexsha gen vendor uuid guid build buildid build-id"
     " version checkout reset show log diff rebase master main cid eid nonce_pub signature_of address txid tx block pubkey public"
-    " pub color colour object_id _id correlation hex sequence dna node file name inode serial cursor".split()
+    " pub color colour object_id _id correlation hex sequence dna node file name inode serial cursor"
 )
+_SUM_NAMES = tuple(_SUM_WORDING.split())
 _BETWEEN = "".join(sign for sign in map(chr, range(1, 128)) if not sign.isalnum() and sign != "_")
 _LAST_HEX = re.compile(r"(?<![0-9a-f])[0-9a-f]{7,40}\W{1,3}\Z", re.IGNORECASE)
 _SUM_NEAR = re.compile(

@@ -28,6 +28,7 @@ _HIDDEN_WIDE = re.compile(f"[{_INVISIBLE}\x9b]")
 _PERCENTS = {f"{code:02x}": chr(code) for code in (9, 10, *range(32, 127))}
 _SIGNS = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": " ", "0": "", "e": "", "a": "", "v": " "}
 
+
 class View:
     """`text`, and where each of its places lies in `parent`, down to the source."""
 
