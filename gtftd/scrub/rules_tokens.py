@@ -21,6 +21,11 @@ def _mixed(value: str) -> bool:
     return not_dull(value) and any(sign.isdigit() for sign in value)
 
 
+def _varied_tail(value: str) -> bool:
+    """Behind a row of one letter something else begins."""
+    return len(set(value.lstrip("A")[:40])) > 12
+
+
 def _random_tail(value: str) -> bool:
     """The part behind the issuer's mark was drawn by chance."""
     tail = re.split(r"[_.-]", value)[-1]
@@ -40,7 +45,7 @@ TOKEN_RULES: tuple[Rule, ...] = (
         "GITHUB_TOKEN",
         r"gh[pousr]_[A-Za-z0-9_]{16,255}",
         size=40,
-        check=lambda value: not_dull(value) and surprise(value[4:]) > -0.6,
+        check=lambda value: not_dull(value) and surprise(value[4:]) > -0.6 and ("_" not in value[4:] or _mixed(value)),
     ),
     _rule("github.fine", "GITHUB_TOKEN", r"github_pat_[A-Za-z0-9_]{16,255}", size=93),
     _rule("github.app", "GITHUB_TOKEN", rf"{_N}v1\.[0-9a-f]{{40}}(?![0-9a-f])", size=43),
@@ -162,7 +167,7 @@ TOKEN_RULES: tuple[Rule, ...] = (
     ),
     _rule("fly", "FLY_TOKEN", r"(?:FlyV1 )?fm[12][arp]?_[A-Za-z0-9+/=_-]{40,2000}"),
     _rule("fly.old", "FLY_TOKEN", r"fo1_[A-Za-z0-9_-]{40,60}", size=47),
-    _rule("netlify", "NETLIFY_TOKEN", r"nf[pco]_[A-Za-z0-9]{30,60}", size=40, check=_random_tail),
+    _rule("netlify", "NETLIFY_TOKEN", rf"{_B}nf[pco]_[A-Za-z0-9]{{30,60}}", size=40, check=_random_tail),
     _rule("vercel", "VERCEL_TOKEN", r"vc[pkoiar]_[A-Za-z0-9]{24,80}", check=_random_tail),
     _rule("vercel.blob", "VERCEL_TOKEN", r"vercel_blob_rw_[A-Za-z0-9_]{20,80}"),
     _rule(
@@ -259,7 +264,7 @@ TOKEN_RULES: tuple[Rule, ...] = (
     ),
     _rule("shopify", "SHOPIFY_TOKEN", r"shp(?:at|ca|pa|ss|ua|tka)_[a-fA-F0-9]{16,64}", size=38),
     _rule("facebook", "FACEBOOK_TOKEN", r"(?<![A-Za-z0-9+/])EAA[A-Za-z0-9]{60,300}(?![+/])", check=_mixed),
-    _rule("twitter", "TWITTER_TOKEN", r"[^A]?(?P<secret>A{21}[A-Za-z0-9%]{50,120})", probe="[^A]A{21}[A-Za-z0-9%]"),
+    _rule("twitter", "TWITTER_TOKEN", r"(?<!A)A{21}[A-Za-z0-9%]{50,120}", probe="A{21}[B-Za-z0-9%]", back=40),
     _rule(
         "plaid",
         "PLAID_TOKEN",
@@ -275,8 +280,8 @@ TOKEN_RULES: tuple[Rule, ...] = (
     _rule(
         "npm.config",
         "NPM_TOKEN",
-        r"_(?:authToken|auth|password)\s{0,3}=\s{0,3}[\"']?(?P<secret>[A-Za-z0-9+/=_.-]{8,512})(?![(])",
-        check=_mixed,
+        r"_(?:authToken|auth|password)\s{0,3}=\s{0,3}[\"']?(?P<secret>[A-Za-z0-9+/=_.-]{8,512}+)(?![(])",
+        check=lambda value: _mixed(value) and re.match(r"(?i)my_?token", value) is None,
     ),
     _rule("pypi", "PYPI_TOKEN", r"pypi-[A-Za-z0-9_-]{40,512}"),
     _rule("rubygems", "RUBYGEMS_KEY", r"rubygems_[a-f0-9]{32,64}", size=57),
