@@ -264,7 +264,14 @@ TOKEN_RULES: tuple[Rule, ...] = (
     ),
     _rule("shopify", "SHOPIFY_TOKEN", r"shp(?:at|ca|pa|ss|ua|tka)_[a-fA-F0-9]{16,64}", size=38),
     _rule("facebook", "FACEBOOK_TOKEN", r"(?<![A-Za-z0-9+/])EAA[A-Za-z0-9]{60,300}(?![+/])", check=_mixed),
-    _rule("twitter", "TWITTER_TOKEN", r"(?<!A)A{21}[A-Za-z0-9%]{50,120}", probe="A{21}[B-Za-z0-9%]", back=40),
+    _rule(
+        "twitter",
+        "TWITTER_TOKEN",
+        r"(?<![A-Za-z0-9+/])A{21}[A-Za-z0-9%]{50,120}",
+        check=_varied_tail,
+        probe="A{21}[B-Za-z0-9%]",
+        back=40,
+    ),
     _rule(
         "plaid",
         "PLAID_TOKEN",
