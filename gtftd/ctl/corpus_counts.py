@@ -53,7 +53,7 @@ def _show_overview(found: StatsResult) -> None:
     from gtftd.ctl.page import counts
 
     total = found.total
-    turns = f"{show.count(total.trainable, 'turn')} to train on of {show.count(total.messages, 'message')}"
+    turns = f"{total.trainable:,} to train on, of {show.count(total.messages, 'message')}"
     facts = [("entries", f"{total.entries:,}, {show.size(total.size_bytes)} in {found.folder}"), ("turns", turns)]
     facts += [(name, counts({value: sums.entries for value, sums in found.by[name].items()})) for name in _OVERVIEW]
     facts += [

@@ -11,7 +11,7 @@ from gtftd.ctl.target import Json, Target
 
 if TYPE_CHECKING:
     from gtftd.schemas.corpus import Entry
-    from gtftd.schemas.corpus_views import EntryRow, ExplainResult, TurnExplained
+    from gtftd.schemas.corpus_views import ExplainResult, TurnExplained
 
 Rows = Iterator[tuple[str, str]]
 _INDENT = 10
@@ -31,18 +31,18 @@ def explain(target: Target, entry_id: EntryId, *, as_json: Json = False) -> None
     if as_json:
         show.print_json(found.model_dump(mode="json"))
         return
-    for line in draw(found, row, entry):
+    for line in draw(found, entry):
         show.print_line(line)
 
 
-def draw(found: ExplainResult, row: EntryRow, entry: Entry) -> Iterator[str]:
+def draw(found: ExplainResult, entry: Entry) -> Iterator[str]:
     """As lines; a name stands before the first line that it is about."""
-    from gtftd.ctl.page import about, example_name, who
+    from gtftd.ctl.page import name_of, who
 
-    name = example_name(entry) if entry.kind == "curated" else about(row)
+    name = name_of(entry)
     title = f"  {entry.title}" if entry.title and entry.title != name else ""
     yield show.clean(f"{name}{title}  ({who(entry.actor, entry.rig, entry.role)})")
-    yield f"{found.kind} {found.entry_id}"
+    yield f"entry {found.entry_id} of the kind {found.kind}"
     for parts in (_origin(found, entry), _label(found), _turns(found), _scrubbed(found), _stale(found), _where(found)):
         yield ""
         name = ""

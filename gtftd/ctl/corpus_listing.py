@@ -74,7 +74,9 @@ def list_entries(
     if found.entries:
         out.print(_table(found.entries, out.width))
     shown = f"the newest {len(found.entries)} of " if 0 < len(found.entries) < found.total else ""
-    show.print_line(f"{shown}{show.count(found.total, 'entry')} in {found.folder}")
+    wanted = chosen.model_dump(exclude={"limit"}, exclude_none=True)
+    counted = show.count(found.total, "entry") if found.total or not wanted else "no entry that matches"
+    show.print_line(f"{shown}{counted} in {found.folder}")
 
 
 def show_entry(

@@ -50,10 +50,11 @@ def list_doubts(target: Target, *, limit: Limit = 50, as_json: Json = False) -> 
         return
     from rich.text import Text
 
-    table = show.table("digest", "placeholder", "kind", "rule", "entries", "newest", "since", right=("entries",))
+    names = ("digest", "placeholder", "kind", "rule", "entries", "newest", "since")
+    table = show.table(*names, right=("entries",), folded=("placeholder", "kind", "rule"))
     for row in doubts:
-        names = (row.digest[:12], row.placeholder, row.kind, row.rule, str(row.entries), row.entry_id[:8])
-        table.add_row(*(Text(show.clean(name)) for name in names), show.age(row.raised_at))
+        cells = (row.digest[:12], row.placeholder, row.kind, row.rule, str(row.entries), row.entry_id[:8])
+        table.add_row(*(Text(show.clean(cell)) for cell in cells), show.age(row.raised_at))
     if doubts:
         show.console().print(table)
     more = "; there may be more, see --limit" if len(doubts) == limit else ""

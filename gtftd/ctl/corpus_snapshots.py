@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
 from gtftd.ctl import show
-from gtftd.ctl.corpus_names import check_choice, check_rig, check_role
+from gtftd.ctl.corpus_names import check_rig, check_role
 from gtftd.ctl.target import Json, Target
+from gtftd.errors import Refused
 
 if TYPE_CHECKING:
     from gtftd.schemas.snapshots import Change, Gate, Manifest, SnapshotDiff, SnapshotRow
@@ -77,7 +79,8 @@ def snapshots(
         return
     from rich.text import Text
 
-    table = show.table("snapshot", "age", "for", "entries", "tokens", "pairs", "state", right=_NUMBERS)
+    heads = ("snapshot", "age", "for", "entries", "tokens", "pairs", "state")
+    table = show.table(*heads, right=_NUMBERS, folded=("for", "state"))
     for row in rows:
         numbers = (f"{row.items:,}", f"{row.supervised_tokens:,}", f"{row.pairs:,}")
         age = Text(show.short_age(row.created_at), show.DIM)
@@ -89,8 +92,10 @@ def snapshots(
         return
     show.console().print(table)
     for row in rows if why else ():
-        for gate in () if row.tainted else read_manifest(target.state_dir, row.id).reasons:
-            show.print_line(f"{row.id[:12]} is not ready: {_reason(gate)}")
+        if not (row.ready or row.tainted):
+            show.print_line(f"{row.id[:12]} is not ready:")
+            for reason in _reasons(read_manifest(target.state_dir, row.id).reasons):
+                show.print_line(f"  {reason}")
 
 
 def diff(
@@ -132,21 +137,17 @@ def export(
     target: Target,
     snapshot_id: SnapshotId,
     *,
-    format_: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="chat, pairs or kto.")] = "chat",
-    split: Annotated[str, typer.Option("--split", help="train, dev, test or all.")] = "train",
+    format_: Annotated[Literal["chat", "pairs", "kto"], typer.Option("--format", "-f")] = "chat",
+    split: Annotated[Literal["train", "dev", "test", "all"], typer.Option("--split")] = "train",
     window: Annotated[int, typer.Option("--window", min=256, help="The most tokens of a chat row, estimated.")] = 8192,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Else standard output.")] = None,
 ) -> None:
     """The rows that a trainer reads, one JSON object a line. Refused for a tainted snapshot."""
     from gtftd.corpus.snapshot import export as rows_of
-    from gtftd.corpus.snapshot.export import Format
-    from gtftd.schemas.snapshots import Split
 
-    check_choice("--format", format_, get_args(Format))
-    check_choice("--split", split, (*get_args(Split), "all"))
     _log_to_file(target)
     chosen = None if split == "all" else split
-    rows = rows_of(target.state_dir, snapshot_id, format_, split=chosen, window_tokens=window)  # type: ignore[arg-type]  # just checked
+    rows = rows_of(target.state_dir, snapshot_id, format_, split=chosen, window_tokens=window)
     if out is None:
         _write_rows(rows, sys.stdout)
         return
@@ -180,8 +181,8 @@ def _show_manifest(made: Manifest) -> None:
         ("ready", "yes" if made.ready else "no:"),
     ):
         show.print_line(f"{name:11}  {show.clean(value)}")
-    for gate in made.reasons:
-        show.print_line(f"{'':11}  {_reason(gate)}")
+    for reason in _reasons(made.reasons):
+        show.print_line(f"{'':11}  {reason}")
     if selection.rig is None and made.excluded.get("not_selected", not made.items):
         show.print_line(f"{'':11}  (rigs own their data: name one with --rig, or share them under [sharing])")
 
@@ -204,10 +205,13 @@ def _state(target: Target, row: SnapshotRow) -> str:
     return f"not ready: {', '.join(gates)}"
 
 
-def _reason(gate: Gate) -> str:
-    """Why a snapshot is not ready, and what to do where that is not plain."""
-    told = f"{gate.gate.replace('_', ' ')}: {show.clean(gate.why)}"
-    return f"{told}; {_REMEDIES[gate.gate]}" if gate.gate in _REMEDIES else told
+def _reasons(gates: Sequence[Gate]) -> Iterator[str]:
+    """Why a snapshot is not ready; after the last of a kind what to do, where that is not plain."""
+    last = {gate.gate: place for place, gate in enumerate(gates)}
+    for place, gate in enumerate(gates):
+        yield f"{gate.gate.replace('_', ' ')}: {show.clean(gate.why)}"
+        if gate.gate in _REMEDIES and place == last[gate.gate]:
+            yield f"  to mend it, {_REMEDIES[gate.gate]}"
 
 
 def _show_diff(found: SnapshotDiff, *, len_shown: int | None) -> None:
@@ -259,6 +263,9 @@ def _write_file(rows: Iterable[Mapping[str, object]], path: Path) -> int:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        raise Refused(f"cannot write {path}: {error.strerror}; give a file that can be written with --out") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
     return count

@@ -136,7 +136,7 @@ def _moment(at: datetime) -> str:
 
 def _headline(entry: Entry) -> Text:
     head = Text()
-    name = which(entry.bead, entry.episode) if entry.bead else _named(entry)
+    name = name_of(entry)
     head.append(show.clean(name), "bold")
     if entry.title and entry.title != name:
         head.append(f"  {show.clean(entry.title)}", "bold")
@@ -145,7 +145,10 @@ def _headline(entry: Entry) -> Text:
     return head.append("  ").append(label, show.OUTCOMES.get(label, ""))
 
 
-def _named(entry: Entry) -> str:
+def name_of(entry: Entry) -> str:
+    """The bead, the example, the session or the document that it is of."""
+    if entry.bead:
+        return which(entry.bead, entry.episode)
     if entry.kind == "curated":
         return example_name(entry)
     return f"session {entry.session_id[:8]}" if entry.session_id else entry.origin.partition(":")[2]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from gtftd.control.wire import JsonObject
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
 
 GOOD, BAD, CALM, DIM = "green", "red", "cyan", "dim"
@@ -59,13 +59,14 @@ def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def table(*headings: str, right: tuple[str, ...] = (), gap: int = 2) -> Table:
-    """A table without lines; columns named in `right` hold numbers."""
+def table(*headings: str, right: tuple[str, ...] = (), folded: tuple[str, ...] = (), gap: int = 2) -> Table:
+    """A table without lines; columns named in `right` hold numbers, those in `folded` give way where it is narrow."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style=DIM)
     for heading in headings:
-        made.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
+        justify: JustifyMethod = "right" if heading in right else "left"
+        made.add_column(heading, justify=justify, no_wrap=heading not in folded)
     return made
 
 

@@ -32,6 +32,8 @@ def test_an_empty_corpus_and_none_at_all(gtftctl: Gtftctl) -> None:
     gtftctl.state_dir.mkdir()
     migrate(gtftctl.state_dir / "state.db")
     assert f"0 entries in {gtftctl.state_dir}/entries\n" == gtftctl.well("corpus", "list")
+    nothing = f"no entry that matches in {gtftctl.state_dir}/entries\n"
+    assert nothing == gtftctl.well("corpus", "list", "--bead", "gt-0")
     assert "none open" in gtftctl.well("corpus", "stats")
 
 
@@ -141,7 +143,7 @@ async def test_the_corpus_in_numbers(gtftctl: Gtftctl) -> None:
     assert {"HOME": 4, "USER": 1} == found.redactions
     assert ({"bd-sync": 1}, {"stale": 1}, {"broke_tests": 1}) == (found.violations, found.masked, found.failures)
     text = gtftctl.well("corpus", "stats")
-    for words in ("1 turn to train on of 5 messages", "merged 1", "HOME 4, USER 1", "bd-sync 1", "broke_tests 1"):
+    for words in ("1 to train on, of 5 messages", "merged 1", "HOME 4, USER 1", "bd-sync 1", "broke_tests 1"):
         assert words in text
 
 

@@ -88,7 +88,7 @@ def test_snapshots_are_listed(built: Built) -> None:
         assert "not ready: supervised tokens, role entries" in row
     full = built.gtftctl.well("corpus", "snapshots", "--why")
     for snapshot in (built.before, built.after):
-        assert f"{snapshot[:12]} is not ready: supervised tokens: " in full
+        assert f"{snapshot[:12]} is not ready:\n  supervised tokens: " in full
     assert "raise `snapshots.source_cap`" in full
 
 
@@ -108,6 +108,15 @@ def test_rows_go_to_a_file_or_a_pipe(built: Built) -> None:
     assert f"{count} rows in {file}\n" == built.gtftctl.well(*words, "--out", file)
     assert piped == file.read_text()
     assert [file] == list(file.parent.glob("*rows*"))
+
+
+def test_rows_that_cannot_be_written_are_told(built: Built) -> None:
+    """In one line, and nothing is left behind."""
+    for place in (built.config.parent / "no" / "rows.jsonl", built.config.parent):
+        told = built.gtftctl("corpus", "export", built.before, "--out", place)
+        assert (1, "") == (told.returncode, told.stdout)
+        assert told.stderr.startswith(f"error: cannot write {place}: ")
+    assert [] == list(built.config.parent.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("words", [("--format", "parquet"), ("--split", "rest")])

@@ -85,7 +85,7 @@ def _cap(parts: Sequence[Part], name_of: Callable[[Part], str], cap_of: Callable
     return Capped(
         {},
         [f"{noun} {name} has {sizes[name] / whole:.1%} of the supervised tokens, the cap is {cap_of(name):.0%}, and "
-         f"leaving entries out cannot mend it: {len(sizes)} are too few or too unequal" for name in worst[:5]],
+         f"leaving entries out cannot mend it: {len(sizes)} in all are too few, or too unequal" for name in worst[:5]],
     )  # fmt: skip
 
 

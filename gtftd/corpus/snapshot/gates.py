@@ -36,7 +36,7 @@ def _tokens(train: Sequence[Item], settings: SnapshotSettings) -> list[Gate]:
     tokens, least = sum(item.supervised_tokens for item in train), settings.min_supervised_tokens
     if tokens >= least:
         return []
-    return [Gate(gate="supervised_tokens", why=f"{tokens} supervised tokens to train on, {least} are the least")]
+    return [Gate(gate="supervised_tokens", why=f"{tokens:,} to train on, {least:,} are the least")]
 
 
 def _roles(train: Sequence[Item], selection: Selection, settings: SnapshotSettings) -> list[Gate]:
@@ -44,7 +44,7 @@ def _roles(train: Sequence[Item], selection: Selection, settings: SnapshotSettin
     roles = [selection.role] if selection.role is not None else sorted(counts)
     least = settings.min_role_entries
     return [
-        Gate(gate="role_entries", why=f"{counts[role]} entries of role {role} to train on, {least} are the least")
+        Gate(gate="role_entries", why=f"{counts[role]} of role {role} to train on, {least} are the least")
         for role in roles
         if counts[role] < least
     ]  # fmt: skip
