@@ -11,14 +11,15 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gtftd.schemas.corpus import Message, ToolCall
+from gtftd.scrub.passages import MAX_DEPTH, Remembered, around, texts_of
 from gtftd.scrub.placeholders import digest_of, placeholder, quote_for
 from gtftd.town.conversation import RawMessage
 from gtftd.town.jsonl import clean
@@ -28,11 +29,8 @@ if TYPE_CHECKING:
     from gtftd.scrub.seams import Seams
     from gtftd.scrub.spans import Span
 
-MAX_DEPTH = 32
 _MAX_ROUNDS = 3
 _READ_AHEAD = 256 * 1024
-_REMEMBERED = 16384
-_SHORT = 64
 _SEAL = object()
 _CALL_ID = re.compile(r"(?:toolu|srvtoolu|call|tool|screen|fc)_[A-Za-z0-9]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -169,7 +167,7 @@ class Scrubber:
         texts: dict[str, None] = {}
         size = 0
         while work.read_to < len(raws) and size < _READ_AHEAD:
-            for text in _texts_of(raws[work.read_to]):
+            for text in texts_of(raws[work.read_to]):
                 size += len(text)
                 if text and text not in texts and len(text) <= _READ_AHEAD:
                     texts[text] = None
@@ -204,17 +202,17 @@ class Scrubber:
         from gtftd.scrub.spans import PERSON, merged
 
         text = clean(text)
-        extra = list(split)
+        spans = self._spans(text, work)
+        if extra := list(split):
+            spans = merged([*spans, *extra], text)
         for _ in range(_MAX_ROUNDS):
-            spans = self._spans(text, work)
-            if extra:
-                spans, extra = merged([*spans, *extra], text), []
             spans = self._released(spans)
             if not spans:
                 break
-            text = self._replaced(text, spans, work, is_shell=is_shell)
+            text, places = self._replaced(text, spans, work, is_shell=is_shell)
             if all(span.rank == PERSON for span in spans):
                 break
+            spans = self._spans_near(text, places)
         return Scrubbed(text, _SEAL)
 
     def _spans(self, text: str, work: Work) -> list[Span]:
@@ -226,17 +224,33 @@ class Scrubber:
                 self._nothing.add(text)
         return spans or []
 
-    def _replaced(self, text: str, spans: list[Span], work: Work, *, is_shell: bool) -> str:
+    def _spans_near(self, text: str, places: Sequence[int]) -> list[Span]:
+        """What is found in a text now that placeholders stand at these places: only around them can it be new."""
+        windows = around(text, places)
+        if windows == [(0, len(text))]:
+            return self._finder.spans(text)
+        found = self._finder.spans_each([text[start:end] for start, end in windows])
+        return [
+            replace(span, start=span.start + start, end=span.end + start)
+            for (start, _), spans in zip(windows, found, strict=True)
+            for span in spans
+        ]
+
+    def _replaced(self, text: str, spans: list[Span], work: Work, *, is_shell: bool) -> tuple[str, list[int]]:
+        """The text with placeholders, and where they stand in it."""
         pieces: list[str] = []
-        done = 0
+        places: list[int] = []
+        done = at = 0
         for span in spans:
             digest = self.digest(span.value)
             name = placeholder(span.kind, digest)
             work.note(span, name, digest)
             quote = quote_for(text, span.start, span.end, is_shell=is_shell)
             pieces += (text[done : span.start], quote, name, quote)
+            places.append(at + span.start - done)
+            at += span.start - done + 2 * len(quote) + len(name)
             done = span.end
-        return "".join((*pieces, text[done:]))
+        return "".join((*pieces, text[done:])), places
 
     def _released(self, spans: list[Span]) -> list[Span]:
         if not self._allowed:
@@ -290,48 +304,6 @@ class Scrubber:
 
     def _ident(self, ident: str, work: Work) -> str:
         return ident if _CALL_ID.fullmatch(ident) else str(self._text(ident[:200], work))
-
-
-class Remembered:
-    """Texts in which nothing was found, by digest; of many the latest. Threads may share it."""
-
-    def __init__(self) -> None:
-        self._young: dict[bytes | str, None] = {}
-        self._old: dict[bytes | str, None] = {}
-
-    def has(self, text: str) -> bool:
-        name = _name_of(text)
-        return name in self._young or name in self._old
-
-    def add(self, text: str) -> None:
-        if len(self._young) >= _REMEMBERED:
-            self._old, self._young = self._young, {}
-        self._young[_name_of(text)] = None
-
-
-def _name_of(text: str) -> bytes | str:
-    if len(text) <= _SHORT:
-        return text
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
-
-
-def _texts_of(raw: RawMessage) -> Iterator[str]:
-    """The content, and the strings in the arguments of calls."""
-    yield raw.content
-    for call in raw.tool_calls:
-        yield from _strings(call.arguments, 0)
-
-
-def _strings(value: object, depth: int) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif depth <= MAX_DEPTH and isinstance(value, Mapping):
-        for key, item in value.items():
-            yield str(key)
-            yield from _strings(item, depth + 1)
-    elif depth <= MAX_DEPTH and isinstance(value, list | tuple):
-        for item in value:
-            yield from _strings(item, depth + 1)
 
 
 class Work:
