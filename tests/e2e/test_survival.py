@@ -33,13 +33,14 @@ POINTS = (
 )
 """Every named point that the daemon passes while it listens, the rarest last."""
 PATIENCE_S = 12.0
-"""After the day: the sweep begins five seconds after the start, and sessions fall quiet."""
+"""After the day, of a daemon that is up: its sweep begins after five seconds, and sessions fall quiet."""
 VICTIMS: tuple[Victim, ...] = ("daemon", "daemon", "nats", "hook")
 
 
 def die_at(here: Pair, point: str) -> bool:
     """One life that ends at a named point; False when the day is over and the point was never passed."""
-    edited = over = time.monotonic()
+    edited = time.monotonic()
+    idle_since: float | None = None
     here.harmed.start(crash_at=point)
     process = here.harmed.process
     assert process is not None
@@ -47,17 +48,18 @@ def die_at(here: Pair, point: str) -> bool:
         now = time.monotonic()
         if point.startswith("watch.") and now - edited > 1:
             edited = now
-            with (here.town.root / "CLAUDE.md").open("a") as file:
-                file.write(f"One more rule, {now}.\n")
-        over = over if here.town.day_is_over else now
-        if now - over > PATIENCE_S:
+            here.add_rule()
+        if idle_since is None and here.town.day_is_over and here.harmed.listens():
+            idle_since = now
+        if idle_since is not None and now - idle_since > PATIENCE_S:
             here.harmed.stop()
             return False
         time.sleep(0.05)
-    assert -signal.SIGKILL == process.returncode, here.harmed.told()
+    assert -signal.SIGKILL == here.harmed.wait_for_end(), here.harmed.told()
     return True
 
 
+@pytest.mark.timeout(400)
 def test_death_at_every_named_point(tmp_path: Path) -> None:
     """One life for each point, all in one day of the town."""
     with pair(tmp_path / "day") as here:
@@ -83,6 +85,7 @@ def test_death_at_named_points_later_in_life(tmp_path: Path) -> None:
         check_survived(here)
 
 
+@pytest.mark.timeout(400)
 def test_a_few_kills_at_random(tmp_path: Path) -> None:
     """Daemon, nats-server and hooks, at ten instants of a short day."""
     with pair(tmp_path / "day") as here:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +21,10 @@ from tests.support.town import (
     final_state,
     hooks_running,
     kill_process,
-    lasting,
     read_entries,
     share_scrub_key,
 )
+from tests.support.unseen import unseen_rules
 
 Victim = Literal["daemon", "nats", "hook"]
 ONLY_HOOKS_KNOW = frozenset({"agent", "git_head", "run_id"})
@@ -37,6 +38,18 @@ class Pair:
     town: SampleTown
     harmed: Daemon
     peaceful: Daemon
+    rules: list[str] = field(default_factory=list)
+    """Sums of what the town's CLAUDE.md was made to say, in order."""
+
+    def add_rule(self) -> None:
+        """One more in CLAUDE.md; not before the daemon that is left in peace knows of the last one."""
+        known = "SELECT sha256 FROM conventions WHERE path = 'CLAUDE.md'"
+        if self.rules and (self.rules[-1],) not in self.peaceful.sql(known):
+            return
+        file = self.town.root / "CLAUDE.md"
+        with file.open("a") as rules:
+            rules.write(f"One more rule, {len(self.rules) + 1}.\n")
+        self.rules.append(hashlib.sha256(file.read_bytes()).hexdigest())
 
     def play(self, speed: float) -> None:
         """The day begins, and both have seen it begin."""
@@ -100,6 +113,8 @@ def check_survived(here: Pair, *, hooks_were_killed: bool = False) -> None:
     """The harmed daemon has in the end what the other one has, and both have what really happened."""
     here.peaceful.wait_for_the_day()
     here.harmed.wait_for_the_day()
+    for daemon in (here.harmed, here.peaceful):
+        daemon.collect_documents()
     harmed, peaceful = final_state(here.harmed.state_dir), final_state(here.peaceful.state_dir)
     check_whole(harmed)
     check_whole(peaceful)
@@ -107,11 +122,14 @@ def check_survived(here: Pair, *, hooks_were_killed: bool = False) -> None:
     check_truth(harmed, here.town.truth)
     assert set() == peaceful.closes - harmed.closes, "closes that only the peaceful daemon knows"
     assert set() == harmed.closes - peaceful.closes, "closes that only the harmed daemon knows"
+    allowed = unseen_rules(here.harmed, here.peaceful, here.rules)
     if hooks_were_killed:
-        check_same_but_for_hooks(here)
+        check_same_but_for_hooks(here, allowed)
+        every = peaceful.entries.keys()
+        assert peaceful.without(every) == harmed.without(every)
     else:
-        assert [] == differences(here.harmed.state_dir, here.peaceful.state_dir)
-        assert (peaceful.per_close, peaceful.closes) == (harmed.per_close, harmed.closes)
+        assert [] == differences(here.harmed.state_dir, here.peaceful.state_dir, allowed=allowed)
+        assert peaceful.without(allowed) == harmed.without(allowed)
 
 
 def check_truth(state: FinalState, truth: Truth) -> None:
@@ -127,13 +145,13 @@ def check_truth(state: FinalState, truth: Truth) -> None:
     assert state.parked == 0
 
 
-def check_same_but_for_hooks(here: Pair) -> None:
+def check_same_but_for_hooks(here: Pair, allowed: Mapping[str, Collection[str]]) -> None:
     """A hook that was killed takes with it what nobody else knows; everything else is the same."""
     harmed, peaceful = read_entries(here.harmed.state_dir), read_entries(here.peaceful.state_dir)
     assert peaceful.keys() == harmed.keys()
-    for id_ in peaceful:
-        entry, found = lasting(peaceful[id_]), lasting(harmed[id_])
+    for id_, entry in peaceful.items():
+        found = harmed[id_]
         lost = {name for name in ONLY_HOOKS_KNOW if name in entry and name not in found}
-        fields = {*entry, *found} - lost
+        fields = {*entry, *found}.difference(lost, allowed.get(id_, ()))
         differing = {name: (entry.get(name), found.get(name)) for name in fields if entry.get(name) != found.get(name)}
         assert {} == differing, f"{id_}, the peaceful and the harmed: {differing}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import signal
@@ -12,8 +13,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,14 @@ class SampleTown:
         return self.truth.complete
 
 
+@dataclass
+class Life:
+    """From the start of a process to the moment at which its end was noticed, in Unix seconds."""
+
+    began: float
+    ended: float = math.inf
+
+
 class Daemon:
     """One gtftd on one state directory, started and ended as often as a test likes."""
 
@@ -135,6 +144,7 @@ class Daemon:
         self.town = town
         self.state_dir = state_dir
         self.process: subprocess.Popen[bytes] | None = None
+        self.lives: list[Life] = []
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._config = town.folder / f"{state_dir.name}.toml"
         self._config.write_text(QUICK.format(quiet_s=quiet_s) + config)
@@ -148,6 +158,7 @@ class Daemon:
 
     def start(self, *, crash_at: str = "", env: Mapping[str, str] | None = None) -> None:
         more = {"GTFTD_CRASH_AT": crash_at} if crash_at else {}
+        self.lives.append(Life(time.time()))
         with self._output.open("ab") as out:
             self.process = subprocess.Popen(
                 self.command, stdout=out, stderr=out, env=self.town.environ | more | dict(env or {})
@@ -160,6 +171,10 @@ class Daemon:
     def is_ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"the daemon ended with {self.process.returncode}: {self.told()}"
+        return self.listens()
+
+    def listens(self) -> bool:
+        """It has started; False too when it is gone."""
         status = self.status()
         return status is not None and status.state != "starting"
 
@@ -167,13 +182,20 @@ class Daemon:
         """SIGKILL; its nats-server lives on, as after an out-of-memory kill."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait()
+        self.wait_for_end()
 
     def stop(self) -> int:
         """SIGTERM, and how it ended."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(45)
+        return self.wait_for_end()
+
+    def wait_for_end(self) -> int:
+        """How it ended."""
+        assert self.process is not None
+        code = self.process.wait(45)
+        self.lives[-1].ended = min(self.lives[-1].ended, time.time())
+        return code
 
     def end(self) -> None:
         """Whatever it does: nothing of it is left."""
@@ -196,6 +218,13 @@ class Daemon:
 
     def call(self, verb: str, /, **params: object) -> Any:
         return ControlClient(find_socket(self.state_dir), timeout_s=10).call(verb, **params)
+
+    def collect_documents(self) -> None:
+        """What no event tells: beads that stay open, and texts that are no instructions. By itself it does so daily."""
+        client = ControlClient(find_socket(self.state_dir), timeout_s=10)
+        for verb in ("corpus.artifacts", "corpus.interactions", "corpus.operational"):
+            *_, last = client.stream(verb)
+            assert last["finished"], last
 
     def status(self) -> StatusResult | None:
         """None while it does not answer."""
@@ -275,13 +304,19 @@ class FinalState:
     entries: dict[str, str]
     """Entry id to content hash, as the rows say."""
     documents: dict[str, str]
-    """Entries that are no session: what they say depends on when a database was read."""
+    """Entries that are no session: of beads that nobody closes they say what was so at the last collection."""
     files: dict[str, str]
     """Name of each file below `objects` to the hash of what is in it."""
     per_close: dict[tuple[str, int, str], int]
     """How many entries each (bead, episode, session) has."""
     closes: frozenset[tuple[str, str, int]]
     parked: int
+
+    def without(self, entries: Collection[str]) -> FinalState:
+        """But for the contents of these entries; that there are entries of these ids counts."""
+        gone = {f"{self.entries[id_]}.json" for id_ in entries}
+        kept = {id_: "" if id_ in entries else sha256 for id_, sha256 in self.entries.items()}
+        return replace(self, entries=kept, files={name: sum_ for name, sum_ in self.files.items() if name not in gone})
 
 
 def final_state(state_dir: Path) -> FinalState:
@@ -317,27 +352,17 @@ def read_entries(state_dir: Path) -> dict[str, dict[str, Any]]:
     return {id_: json.loads((objects / sha[:2] / f"{sha}.json").read_bytes()) for id_, sha in rows.items()}
 
 
-def lasting(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry without what shows only for a while: who was down may miss it.
-
-    A file that changes twice meanwhile shows one of its contents, and an agent's bead holds its last exit alone.
-    """
-    outcome = entry["outcome"]
-    kept = [fact for fact in outcome["evidence"] if fact["kind"] != "exit_type" or fact["detail"].endswith("said")]
-    rest = {name: value for name, value in entry.items() if name != "conventions"}
-    return rest | {"outcome": outcome | {"evidence": kept}}
-
-
-def differences(one: Path, other: Path) -> list[str]:
-    """Which entries and which of their fields differ, for the message of a failed test."""
+def differences(one: Path, other: Path, *, allowed: Mapping[str, Collection[str]] | None = None) -> list[str]:
+    """Which entries and which of their fields differ, for the message of a failed test; `allowed`: fields by entry."""
     ours, theirs = read_entries(one), read_entries(other)
     found = [f"only in {one.name}: {_told(ours[id_])}" for id_ in ours.keys() - theirs.keys()]
     found += [f"only in {other.name}: {_told(theirs[id_])}" for id_ in theirs.keys() - ours.keys()]
     for id_ in sorted(ours.keys() & theirs.keys()):
-        a, b = lasting(ours[id_]), lasting(theirs[id_])
-        fields = [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
+        a, b = ours[id_], theirs[id_]
+        names = sorted((a.keys() | b.keys()).difference((allowed or {}).get(id_, ())))
+        fields = [name for name in names if a.get(name) != b.get(name)]
         if fields:
-            said = [f"{name}: {str(a.get(name))[:160]!r} / {str(b.get(name))[:160]!r}" for name in fields]
+            said = [f"{name}: {str(a.get(name))[:1600]!r} / {str(b.get(name))[:1600]!r}" for name in fields]
             found.append(f"{_told(a)} differs in {'; '.join(said)}")
     return found
 
