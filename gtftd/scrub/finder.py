@@ -15,7 +15,7 @@ from gtftd.scrub.probes import CROWD, GLIDING, WINDOW, Mark, scanner
 from gtftd.scrub.rules import Rule
 from gtftd.scrub.shapes import MIN_RUN, suspicious
 from gtftd.scrub.spans import NAMED, PERSON, SHAPE, Hit, Span, merged, span_of
-from gtftd.scrub.views import BLANK, View, source_view, undressed
+from gtftd.scrub.views import BLANK, View, form_view, source_view, undressed
 
 DEPTH = 3
 _LEAST_TEXT = 24
@@ -53,23 +53,21 @@ class Finder:
         return merged([span_of(view, hit) for hit in hits], "")
 
     def _read(self, sources: Sequence[View], depth: int) -> list[list[Span]]:
-        bases = [undressed(source) for source in sources]
+        shown = [*enumerate(sources), *((at, form) for at, view in enumerate(sources) if (form := form_view(view)))]
+        bases = [undressed(view) for _, view in shown]
         wholes = joined_each(bases)
-        views = [*bases, *(whole for whole in wholes if whole is not None)]
-        marked = iter(self._marked(views))
-        found: list[list[Span]] = []
-        for base in bases:
-            marks, owned = next(marked)
-            hits = self._hits(base, marks, owned, depth, crossing=False) if marks or owned else ()
-            found.append([span_of(base, hit) for hit in hits])
-        for index, whole in enumerate(wholes):
-            if whole is not None:
-                marks, owned = next(marked)
-                hits = self._hits(whole, marks, owned, depth, crossing=True) if marks or owned else ()
-                found[index] += [span_of(whole, hit) for hit in hits]
-        dressed = [index for index, source in enumerate(sources) if bases[index] is not source]
-        for index, hits in zip(dressed, self._known.hits_each([sources[at] for at in dressed]), strict=True):
-            found[index] += [span_of(sources[index], hit) for hit in hits]
+        views = [(at, base, False) for (at, _), base in zip(shown, bases, strict=True)]
+        views += [(at, whole, True) for (at, _), whole in zip(shown, wholes, strict=True) if whole is not None]
+        found: list[list[Span]] = [[] for _ in sources]
+        for (at, view, crossing), (marks, owned) in zip(
+            views, self._marked([view for _, view, _ in views]), strict=True
+        ):
+            if marks or owned:
+                hits = self._hits(view, marks, owned, depth, crossing=crossing)
+                found[at] += [span_of(view, hit) for hit in hits]
+        dressed = [at for at, source in enumerate(sources) if bases[at] is not source]
+        for at, hits in zip(dressed, self._known.hits_each([sources[at] for at in dressed]), strict=True):
+            found[at] += [span_of(sources[at], hit) for hit in hits]
         return found
 
     def _marked(self, views: Sequence[View]) -> list[tuple[list[Mark], list[Hit]]]:

@@ -23,6 +23,8 @@ from gtftd.scrub.words import is_mixed_password
 _WORD = re.compile(r"[A-Za-z]?[a-z]{1,14}")
 _KEY_LIKE = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,40}[\"']?(?::[ \n]| ?=[^=])")
 _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
+_DOMAIN_PART = re.compile(r"(?:[a-z-]+\.)*[a-z-]+|")
+_LEAST_PART = 5
 _FARTHEST = 24000
 _UNBOUNDED = 1024
 """Read of what a pattern without a bound may match; such are bounded by blanks alone."""
@@ -174,7 +176,7 @@ class Look:
         text = self.view.text
         so_far, more = text[hit.start : seam], text[seam:following]
         if hit.rank == PERSON:
-            return self._is_cut(seam)
+            return self._is_cut(seam) and (hit.kind != "EMAIL" or _is_address_cut(so_far, more))
         size = _sizes().get(hit.rule, 0)
         if size and hit.rank == TYPED:
             return len(so_far) < size
@@ -185,7 +187,7 @@ class Look:
                 return False
             if self._is_cut(seam):
                 return all(_reads_random(part) or (len(part) > 5 and surprise(part) > -0.3) for part in (so_far, more))
-            return _reads_random(so_far) and _reads_random(more)
+            return min(len(so_far), len(more)) > _LEAST_PART and _reads_random(so_far) and _reads_random(more)
         if _KEY_LIKE.match(text, seam):
             return False
         if self._is_cut(seam):
@@ -222,6 +224,14 @@ class Look:
         if "\n" not in gap:
             return "," not in gap
         return is_edge(above.text, self.view.above(seam - 1, seam)[1] + gap.index("\n"))
+
+
+def _is_address_cut(so_far: str, more: str) -> bool:
+    """Whether an e-mail address may be cut here: a decorator or a sentence on the next line is no domain."""
+    _, at, domain = so_far.partition("@")
+    if not at:
+        return not more.startswith("@")
+    return more[:1].islower() and _DOMAIN_PART.fullmatch(domain) is not None
 
 
 def _is_open(text: str, seam: int) -> bool:

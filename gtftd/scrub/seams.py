@@ -21,7 +21,7 @@ _EDGE = re.compile(r"[\s…]*\Z")
 _LOOK = 160
 _LEAST_WHOLE = 6
 _FIRST = re.compile(rf"[{TOKEN}]{{1,40}}")
-_TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]|_.*_")
+_TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]|_.*_|[A-Z]{6}")
 _NAMES = (
     "pass", "pwd", "secret", "token", "key", "cred", "auth", "bearer", "pin", "otp", "code", "seed", "mnemonic",
     "phrase", "://", "-----",
@@ -131,7 +131,7 @@ def _is_open(before: str, after: str) -> bool:
         return False
     right = _FIRST.match(head)
     whole = last_run(tail[-40:]) + (right.group() if right else "")
-    if len(whole) >= _LEAST_WHOLE and not whole.isalpha() and _TELLING.search(whole):
+    if len(whole) >= _LEAST_WHOLE and (not whole.isalpha() or whole.isupper()) and _TELLING.search(whole):
         return True
     line = tail.rpartition("\n")[2][-100:].lower()
     return any(name in line for name in _NAMES)

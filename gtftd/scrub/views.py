@@ -22,10 +22,11 @@ _BACKSLASH = re.compile(
     r"|(?P<octal>[01][0-7]{2})|(?P<broken>\r?\n[ \t]*)|(?P<sign>[^\n]?))"
 )
 _PERCENT = re.compile(r"%(?:25)*(?P<percent>[0-9A-Fa-f]{2})")
+_FORM = re.compile(r"[^\s\"'<>]+")
 _ENTITY = re.compile(r"&(?:amp;)*(?P<entity>\#\d{2,6};|\#[xX][0-9a-fA-F]{2,5};|quot;|apos;|amp;|lt;|gt;|nbsp;)")
 _PLAIN = bytes(range(32, 127)) + b"\n\t\r"
 _HIDDEN_WIDE = re.compile(f"[{_INVISIBLE}\x9b]")
-_PERCENTS = {f"{code:02x}": chr(code) for code in (9, 10, *range(32, 127))}
+_PERCENTS = {f"{code:02x}": chr(code) for code in (9, 10, 27, *range(32, 127))}
 _SIGNS = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": " ", "0": "", "e": "", "a": "", "v": " "}
 
 
@@ -111,6 +112,15 @@ def source_view(text: str) -> View:
     if "<" in text:
         text = _PLACEHOLDER.sub(lambda found: BLANK * len(found.group()), text)
     return View(text)
+
+
+def form_view(source: View) -> View | None:
+    """With `+` as the blank that it is in the body of a form: in a run that quotes other signs by number."""
+    text = source.text
+    if "+" not in text or "%" not in text:
+        return None
+    read = _FORM.sub(lambda run: run[0].replace("+", " ") if "%" in run[0] and "+" in run[0] else run[0], text)
+    return None if read == text else View(read, source)
 
 
 def undressed(view: View) -> View:
