@@ -117,7 +117,7 @@ def source_view(text: str) -> View:
 def form_view(source: View) -> View | None:
     """With `+` as the blank that it is in the body of a form: in a run that quotes other signs by number."""
     text = source.text
-    if "+" not in text or "%" not in text:
+    if "+" not in text or "%" not in text or not _PERCENT.search(text):
         return None
     read = _FORM.sub(lambda run: run[0].replace("+", " ") if "%" in run[0] and "+" in run[0] else run[0], text)
     return None if read == text else View(read, source)
