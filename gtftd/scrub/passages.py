@@ -20,9 +20,11 @@ def around(text: str, places: Sequence[int]) -> list[tuple[int, int]]:
         return [(0, len(text))]
     windows: list[tuple[int, int]] = []
     for place in places:
-        start = text.rfind("\n", 0, max(0, place - _NEAR)) + 1
-        stop = text.find("\n", place + _NEAR)
-        stop = len(text) if stop < 0 else stop
+        first = max(0, place - 4 * _NEAR)
+        start = max(first, text.rfind("\n", first, max(0, place - _NEAR)) + 1)
+        last = place + 4 * _NEAR
+        stop = text.find("\n", place + _NEAR, last)
+        stop = min(last, len(text)) if stop < 0 else stop
         if windows and start <= windows[-1][1]:
             windows[-1] = windows[-1][0], stop
         else:
