@@ -86,7 +86,7 @@ def _framed(text: str) -> Iterator[tuple[int, int]]:
             if len(inner) - len(bare) > _PADDING:
                 continue
         start = found.start() - len(before) + len(bare) - (text[found.start() - 1 : found.start()] == "\r")
-        if bare[-1:] in _TOKEN_SIGNS or len(inner) < len(before):
+        if bare and bare[-1] in _TOKEN_SIGNS:
             yield start, found.end()
 
 
