@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gtftd.errors import Invalid, Missing
+from gtftd.schemas.event import MAX_EVENT_BYTES
 from gtftd.state.database import Database
 
 
@@ -116,10 +117,15 @@ def _retried(row: Parked) -> Retried:
 
 
 def _check(rows: Sequence[Parked], reactions: Collection[str]) -> None:
-    """Nobody would take what is published for a reaction that is no more."""
+    """Nobody would take what is published for a reaction that is no more, and no server what is too large for it."""
     gone = sorted({row.reaction for row in rows}.difference(reactions))
     if gone:
         raise Invalid(f"no reaction is called {', '.join(gone)} any more; drop what it parked. Nothing was changed")
+    large = [str(row.id) for row in rows if len(row.body) > MAX_EVENT_BYTES]
+    if large:
+        raise Invalid(
+            f"{', '.join(large)}: more than {MAX_EVENT_BYTES} bytes are no event; drop it. Nothing was changed"
+        )
 
 
 def _chosen(connection: sqlite3.Connection, ids: Sequence[int] | None) -> list[Parked]:

@@ -157,6 +157,9 @@ async def test_one_unknown_id_changes_nothing(tmp_path: Path) -> None:
                 await change([a.id, 77])
         with pytest.raises(Invalid, match="no reaction is called note any more; drop what it parked"):
             await parking.retry(None, ["other"])
+        await database.write(lambda c: c.execute("UPDATE parked SET body = zeroblob(1000001) WHERE key = 'b'"))
+        with pytest.raises(Invalid, match=f"{b.id}: more than 1000000 bytes are no event; drop it"):
+            await parking.retry(None, ["note"])
         assert (2, 0) == (await parking.count(), await outbox_of(database).size())
         assert 1 == await parking.drop([b.id])
         assert [("a",)] == rows(database.path, "SELECT key FROM parked")
