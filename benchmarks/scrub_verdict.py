@@ -10,14 +10,18 @@ words, examples that say they are examples.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from dataclasses import dataclass
 
 _EMAIL = re.compile(r"[\w.+%&'*/=^~-]+@(?:[\w-]+\.)+[A-Za-z]{2,}")
 _EXAMPLE_DOMAIN = re.compile(
-    r"(?:^|[.@])(?:example|test|invalid|localhost|domain|foo|bar|host|server|mydomain|acme)(?:\.|$)", re.I
+    r"(?:^|[.@])(?:(?:example|test|invalid|localhost|domain|foo|bar|host|server|mydomain|acme)\."
+    r"|(?:example|test|invalid|localhost|domain)$)",
+    re.I,
 )
+"""`host` and `foo` are endings that people do have addresses under; before the ending they stand for nobody."""
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
 _TYPED = re.compile(
     r"^(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60,}|glpat-[\w-]{20,}|A(?:KIA|SIA)[A-Z2-7]{16}|xox[abprs]-[\w-]{20,}"
@@ -106,6 +110,8 @@ def judge(span: str, before: str, after: str) -> Verdict:
         return _no("blank")
     if _PEM.search(before[-200:] + span[:100]):
         return _yes("private key block") if re.search(r"[A-Za-z0-9+/]{40}", span) else _no("key block without a key")
+    if _says_address(text):
+        return _yes("e-mail address in base64")
     if "@" in text or after.startswith("@"):
         found = _email_or_userinfo(text, line, after)
         if found:
@@ -122,6 +128,21 @@ def judge(span: str, before: str, after: str) -> Verdict:
     if _SECRET_KEY.search(line[-80:]):
         return _in_key_context(text)
     return _by_shape(text, line)
+
+
+def _says_address(text: str) -> bool:
+    """Whether base64, perhaps cut at any place and folded, says the address of somebody."""
+    run = re.sub(r"[\s'\"\\]+(?:b?['\"])?", "", text)
+    if not re.fullmatch(r"[A-Za-z0-9+/]{24,}={0,2}", run):
+        return False
+    for start in range(4):
+        part = run[start:].rstrip("=")
+        part = part[: len(part) // 4 * 4]
+        said = base64.b64decode(part).decode("ascii", "replace")
+        found = _EMAIL.search(said) if said.count("\ufffd") * 8 < len(said) else None
+        if found and not _EXAMPLE_DOMAIN.search(found.group().partition("@")[2]):
+            return True
+    return False
 
 
 def _email_or_userinfo(text: str, line: str, after: str) -> Verdict | None:
@@ -180,7 +201,7 @@ def _by_shape(text: str, line: str) -> Verdict:
     if re.search(r"sha\d{3}[-=:]", line[-20:] + text[:10]):
         return _no("integrity hash")
     if _PHONE.match(text):
-        by_form = text.startswith("+") or re.match(r"\(\d{3}\) ?\d{3}-\d{4}", text)
+        by_form = text.startswith("+") or re.match(r"\(?\d{3}\) ?\d{3}-\d{4}", text)
         return _yes("phone number") if by_form or _PHONE_BEFORE.search(line) else _no("number taken for a phone")
     if re.fullmatch(r"[0-9a-fA-F\W]+", text):
         return _no("hex or digits")

@@ -7,8 +7,10 @@ import re
 _BEGIN = re.compile(r"-----BEGIN[ +][A-Z0-9 +]{0,40}PRIVATE[ +]KEY(?:[ +]BLOCK)?-----")
 _END = re.compile(r"-----END[ +][A-Z0-9 +]{0,40}PRIVATE[ +]KEY(?:[ +]BLOCK)?-----")
 _ROW = re.compile(r"[A-Za-z0-9+/]{40,76}={0,2}(?![A-Za-z0-9+/=])")
-_BODY = re.compile(r"(?:(?!-----)[A-Za-z0-9+/=\s\\,:._\"'|│>+$-])*+")
+_BODY = re.compile(r"(?:(?!-----)[A-Za-z0-9+/=\s\\,:._\"'|│┃⎿>+$-])*+")
 _MOST = 64 * 1024
+_FEWEST_SIGNS = 12
+"""A block with fewer signs in it shows where a key would stand: `XXXX`, `...`."""
 _BROKEN_CHARS = 12_000
 
 
@@ -19,12 +21,15 @@ def key_end(text: str, start: int) -> int | None:
         return None
     body = _BODY.match(text, begin.end(), begin.end() + _MOST)
     stop = body.end() if body is not None else begin.end()
+    shows_place = len(set(text[begin.end() : stop])) < _FEWEST_SIGNS
     for place in (stop, text.find("-----END", stop, stop + 400)):  # headers may hold any sign
         end = _END.match(text, text.rfind("-----END", max(begin.end(), place - 8), place + 8)) if place >= 0 else None
         if end is not None:
-            return end.end()
+            return None if shows_place and place == stop else end.end()
     if (broken := _broken_end(text, begin.end(), stop)) is not None:
         return broken
+    if shows_place and stop < len(text):
+        return None
     return begin.end() + len(text[begin.end() : stop].rstrip("\n \t-"))
 
 

@@ -4,9 +4,11 @@ Words, names and paths read alike everywhere; a random run does not (see `random
 random too, so what stands around a run decides about those.
 """
 
-# ruff: noqa: E501  (tables of patterns)
+# ruff: noqa: E501  (tables of patterns and words)
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections import Counter
 from functools import lru_cache
@@ -18,6 +20,7 @@ MIN_RUN = 16
 _ATOM = re.compile(r"[A-Za-z0-9]+")
 _HUMP = re.compile(r"[A-Z][a-z]{2,}")
 """A word in an identifier: `TeardownHook`."""
+_FILE = re.compile(r"/[\w-]+\.[a-z]{1,4}\Z")
 _STRUCT = re.compile(r"[xcbBhHiIlLqQnNefdspP0-9]+")
 _HEX = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)")
 _SAFE = re.compile(
@@ -29,6 +32,9 @@ _SAFE = re.compile(
     | I[0-9a-f]{40}                                                        # a change of Gerrit
     | sha\d{1,3}-[A-Za-z0-9+/]{20,}={0,2}                                  # integrity
     | [a-z]{1,4}:?//.*
+    | 0x[01]\.[0-9a-f]*p[+-]?\d+                                            # floating-point numbers, exactly
+    | _?_?ZN?K?\d{1,2}[A-Za-z]\w*                                            # C++ names as the linker knows them
+    | (?i:xn--)[A-Za-z0-9-]+                                               # names of domains in other scripts
     """,
     re.VERBOSE,
 )
@@ -38,9 +44,11 @@ _SUM_WORDING = (
     " requestid request_id container image layer s/n drc snapshot squash fixup revert reverts reverted cherry base onto from at"
     " bisect origin branch blake blake2 blake2b blake2s blake3 ref resolved hexsha gen vendor uuid guid build buildid build-id"
     " version checkout reset show log diff rebase master main cid eid nonce_pub signature_of address txid tx block pubkey public"
-    " pub color colour object_id _id correlation hex sequence dna node file name inode serial cursor"
+    " pub color colour object_id _id correlation hex sequence dna node file name inode serial cursor sig signature nonce keyid"
+    " serialnumber serial_number recv-keys"
 )
 _SUM_NAMES = tuple(_SUM_WORDING.split())
+_IDENT = re.compile(r"(?<![A-Za-z])(?:id|ID|up to)\Z")
 _BETWEEN = "".join(sign for sign in map(chr, range(1, 128)) if not sign.isalnum() and sign != "_")
 _LAST_HEX = re.compile(r"(?<![0-9a-f])[0-9a-f]{7,40}\W{1,3}\Z", re.IGNORECASE)
 _SUM_NEAR = re.compile(
@@ -66,6 +74,10 @@ _NAMED_SECRET = re.compile(
     r"(?:key|token|secret|passw\w*|pwd|credential|auth|bearer|pass|seed|salt|pepper|hmac)[^\w\n]{0,6}(?:\w{1,8}[^\w\n]{1,3})?\Z",
     re.IGNORECASE,
 )
+_FINGERPRINT = re.compile(r"(?i:signing|gpg|pgp|upstream|'s) (?i:key)(?: ID)?:? \Z|(?:^|\s)[\w.-]+(?:/[\w.-]+)*/\Z")
+_ALONE_BEFORE = re.compile(r"\n[ +-]*b?[\"']\Z")
+_ALONE_BEHIND = re.compile(r"[\"'][),]*(?:\n|\Z)")
+"""A literal alone on its line: what a function of sums should return."""
 _COMMIT = re.compile(r"(?:^|[\s(\"'])(?:[Cc]ommit|Merge:|tree|parent) \Z")
 _SECRET_NEAR = re.compile(
     r"(?i)key(?!s\.openpgp|server)|token|secret|passw|pwd|credential|auth|bearer|seed|salt|hmac|pepper|login|cookie|session|curl|-H|value|works with"
@@ -73,9 +85,21 @@ _SECRET_NEAR = re.compile(
 _LINE_HEAD = re.compile(r"(?:^|[\n\r])[+^>* |/\\•·-]{0,8}\Z")
 _LISTED = re.compile(r"(?: {2}| \*)[\w./-]+")
 _DATA = re.compile(
-    r"(?:iVBOR|/9j/|R0lGOD|AGFzbQ|UklGR|d09G[RM]|JVBERi|T2dnUw|AAAB|SUQz|Qk0|UEsDB|PHN2Zy|PD94bWw|AAEAAA|T1RUTw|f0VMR|H4sI|eyJ2ZXJzaW9u)"
+    r"(?:MFkwEwYHKoZIzj0CAQYI|MHYwEAYHKoZIzj0CAQYF|MCowBQYDK2VwAyEA|MIIBIjANBgkqhkiG9w0BAQEF|MIICIjANBgkqhkiG9w0BAQEF|iVBOR|/9j/|R0lGOD|AGFzbQ|UklGR|d09G[RM]|JVBERi|T2dnUw|AAAB|SUQz|Qk0|UEsDB|PHN2Zy|PD94bWw|AAEAAA|T1RUTw|f0VMR|H4sI|eyJ2ZXJzaW9u)"
 )
+"""How pictures, fonts, archives and public keys begin."""
 _DATA_BEFORE = re.compile(r"(?:base64,|url\(|sourceMappingURL=\S{0,60}|data:\S{0,40})\Z")
+_OPEN_BEFORE = re.compile(
+    r"(?:boundary[\"']?\s?[=:]\s?[\"'\\]{0,3}|=\?[\w-]{2,20}\?[bBqQ]\?|/projects/status/|\.html#|gist\.github\.com/[\w-]{1,40}/|gravatar\.com/avatar/|commitid:\s|--(?:recv|send)-keys?\s)\Z"
+)
+"""What everybody may see by its place: the edges of mail parts, encoded words, badges, anchors of pages."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}")
+_NAMED_BY_SUM = re.compile(
+    r"(?:[\w.-]{1,40}/){0,8}(?:[0-9a-f]{40}|[0-9A-F]{40}|[0-9a-f]{64}|[0-9a-f]{32})(?:\.[a-z]{2,5}(?![\w=])|/[\w./-]*\.[a-z]{1,4}(?!\w))"
+)
+"""A file, or a folder with one in it, that has a sum for a name."""
+_ROW = re.compile(r"[ \t|]*[A-Za-z0-9+/]+={0,2}")
+_CLASS_BEHIND = re.compile(r"\[(?:\^|\\[wdsWDS]|[A-Za-z0-9]-[A-Za-z0-9])")
 MAX_TOKEN = 300
 """A longer run is data: a picture, a font, a compiled module."""
 
@@ -116,6 +140,8 @@ def _is_odd_mix(core: str) -> bool:
     """Base64 that its own signs cut into atoms too short to judge."""
     if not any(sign.isdigit() for sign in core) or core.islower() or core.isupper():
         return False
+    if 2 * sum(len(hump) for hump in _HUMP.findall(core) if surprise(hump) < 0) >= len(core) or _FILE.search(core):
+        return False
     if core.count(".") > 1 or core.count("-") + core.count("_") + core.count("/") > len(core) // 5:
         return False
     return surprise(core) > 0.5
@@ -125,10 +151,10 @@ def _is_odd_mix(core: str) -> bool:
 def is_odd(atom: str) -> bool:
     """Whether a run of letters and digits does not read as words and numbers."""
     size = len(atom)
-    if size < 8 or atom.isdigit() or len(set(atom)) < 6:
+    if size < 8 or atom.isdigit() or len(set(atom)) < 6 or "123456789" in atom:
         return False
     if atom.isalpha() and (atom.islower() or atom.isupper()):
-        return size >= MIN_RUN and surprise(atom) > 0.3 and not _is_row(atom)
+        return size >= MIN_RUN and surprise(atom) > 0.3 and not _is_row(atom) and len(set(atom)) > 7
     if _HEX.fullmatch(atom):
         return size >= 24 and not atom.isalpha()
     digits = sum(map(str.isdigit, atom))
@@ -154,9 +180,9 @@ def is_harmless_here(text: str, start: int, end: int) -> bool:
     """Whether what stands around a suspicious piece says what it is: a sum, an object's name, a picture's data."""
     piece = text[start:end]
     before = text[max(0, start - 48) : start]
-    if len(piece) > MAX_TOKEN or _DATA.match(piece) or _DATA_BEFORE.search(before):
+    if len(piece) > MAX_TOKEN or _DATA.match(piece) or _DATA_BEFORE.search(before) or _OPEN_BEFORE.search(before):
         return True
-    if before[-1:] in ("<", ">", "!", "@") and before[-2:-1] in ('"', "'") and _STRUCT.fullmatch(piece):
+    if _is_of_code(text, start, end, before) or says_words(piece) or _NAMED_BY_SUM.match(text, start, end + 48):
         return True
     bare = piece.rstrip("=")
     if _in_block(text, start, "PRIVATE"):
@@ -164,14 +190,55 @@ def is_harmless_here(text: str, start: int, end: int) -> bool:
     if _in_block(text, start, ""):
         return True
     if _HEX.fullmatch(bare):
+        if bare.startswith("0x") and len(bare) < 40 and before[-1:] in " (,[=":  # a number
+            return _NAMED_SECRET.search(before) is None
         return _is_sum(text, start, end, before)
     if (
         _names_sum(before)
         and len(bare) in (22, 27, 32, 38, 43, 44, 52, 64, 86, 87, 88)
         and not _NAMED_SECRET.search(before)
     ):
-        return re.search(r"(?i)(?:sha|hash|integrity|sum|digest|h1|fingerprint|etag|cid)", before) is not None
+        return (
+            re.search(r"(?i)(?:sha|hash|integrity|sum|digest|h1|fingerprint|etag|cid|commit|key_?id)", before)
+            is not None
+        )
     return _is_block(text, start, end)
+
+
+def _is_of_code(text: str, start: int, end: int, before: str) -> bool:
+    """A format of `struct`, a class of characters, the beginning of a pattern, the edge of a part of a mail."""
+    piece, after = text[start:end], text[end : end + 10]
+    if _STRUCT.fullmatch(piece) and not _HEX.fullmatch(piece):
+        return before.rstrip("<>!@")[-1:] in ("'", '"') and after[:1] in ("'", '"')
+    if after[:1] == "]" and "[" in before[-4:]:
+        return True
+    if before.endswith("\n--") and after.startswith(("\nContent-", "--\n", "\n\n")):
+        return True
+    return _CLASS_BEHIND.match(after) is not None
+
+
+@lru_cache(maxsize=1 << 12)
+def says_words(piece: str) -> bool:
+    """Whether a run of base64 says words that would stay if they stood there themselves."""
+    bare = piece.rstrip("=")
+    if len(bare) % 4 == 1 or _BASE64.fullmatch(bare) is None:
+        return False
+    try:
+        said = base64.b64decode(bare + "=" * (-len(bare) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return False
+    words = [word for word in re.split(r"[^\w]+", said) if word]
+    signs = sum(not (sign.isalpha() or sign in " ,.:;'\n-") for sign in said)
+    return bool(words) and signs * 6 < len(said) and all(map(_is_wordy, words))
+
+
+def _is_wordy(word: str) -> bool:
+    """Letters that read like a word, or a short number."""
+    if not word.isascii():
+        return word.isalpha()
+    return (word.isdigit() and len(word) < 5) or (
+        word.isalpha() and (word.islower() or word.istitle() or word.isupper()) and surprise(word) < 0.2
+    )
 
 
 def _in_block(text: str, start: int, label: str) -> bool:
@@ -192,6 +259,10 @@ def _is_sum(text: str, start: int, end: int, before: str) -> bool:
         return True
     if size not in (32, 40, 56, 64, 96, 128):
         return False
+    if _FINGERPRINT.search(before) and size == 40:
+        return True
+    if _ALONE_BEFORE.search(before) and _ALONE_BEHIND.match(text, end):
+        return _SECRET_NEAR.search(text, max(0, start - 200), start) is None
     near = text[max(0, start - 200) : start].lower()
     if any(word in near for word in _SUM_WORDS) and _SUM_NEAR.search(text, max(0, start - 200), start):
         return True
@@ -213,18 +284,28 @@ def _names_sum(before: str) -> bool:
 def _ends_with_name(before: str) -> bool:
     bare = before.rstrip(_BETWEEN)
     return len(before) - len(bare) <= 5 and (
-        bare.lower().endswith(_SUM_NAMES) or bare.rstrip("0123456789").lower().endswith(("sha", "sha-"))
+        _IDENT.search(bare) is not None
+        or bare.lower().endswith(_SUM_NAMES)
+        or bare.rstrip("0123456789").lower().endswith(("sha", "sha-"))
     )
 
 
 def _is_block(text: str, start: int, end: int) -> bool:
     """One of several equally long lines of base64: a file in a file."""
     size = end - start
-    if size < 56 or size > 80:
+    if size > 80:
         return False
-    line = text.rfind("\n", max(0, start - 12), start) + 1
+    if text[start - 3 : start] in ("'''", '"""'):  # its first line behind the quotes that open it
+        below = text[end + 1 : end + 1 + size]
+        return size >= 56 and text[end : end + 1] == "\n" and _ROW.fullmatch(below) is not None
+    line = text.rfind("\n", max(0, start - 40), start) + 1
     lead = start - line
     if text[line:start].strip(" \t|") or text[end : end + 1] not in ("\n", "\r", ""):
         return False
+    if size < 56:  # its last line
+        above = text[max(0, line - 260) : line].split("\n")[-4:-1]
+        return (
+            len(above) == 3 and 56 < len(above[0]) == len(above[1]) == len(above[2]) and all(map(_ROW.fullmatch, above))
+        )
     near = (text[line - 1 - size - lead : line - 1], text[end + 1 : end + 1 + size + lead])
-    return any(len(row) >= size and re.fullmatch(r"[ \t|]*[A-Za-z0-9+/]+={0,2}", row) is not None for row in near)
+    return any(len(row) >= size and _ROW.fullmatch(row) is not None for row in near)

@@ -6,7 +6,6 @@ import base64
 import gzip
 import hashlib
 import json
-import subprocess
 import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from random import Random
 
 from tests.support.planted_filler import files_under
 
-PIECE = 24_000
-_MOST_OF_ONE = 200_000
+PIECE = 8_000
+_LEAST_OF_ONE = 6_000
+_MOST_READ = 2_000_000
 _ROOT = Path(__file__).parents[2]
 _SHARED = _ROOT.parent / "shared" / "data"
 _DOC = Path("/usr/share/doc")
@@ -70,7 +70,16 @@ _FILES: dict[str, tuple[float, Callable[[], list[Path]]]] = {
 
 def _text(path: Path) -> str:
     raw = path.read_bytes() if not path.name.endswith(".gz") else gzip.decompress(path.read_bytes())
-    return "" if b"\0" in raw[:4000] else raw[:_MOST_OF_ONE].decode(errors="ignore")
+    return "" if b"\0" in raw[:4000] else raw[:_MOST_READ].decode(errors="ignore")
+
+
+def _window(rng: Random, text: str, most: int) -> str:
+    """Whole lines from somewhere in the text, so that no file weighs more than another."""
+    if len(text) <= most:
+        return text
+    begin = text.find("\n", rng.randrange(len(text) - most)) + 1
+    part = text[begin : begin + most]
+    return part[: part.rfind("\n") + 1] or part
 
 
 def _pieces(kind: str, path: str, text: str) -> Iterator[Clean]:
@@ -86,15 +95,38 @@ def _pieces(kind: str, path: str, text: str) -> Iterator[Clean]:
         yield Clean(kind, path, "".join(lines))
 
 
-def _history() -> Iterator[Clean]:
-    """Commits with their patches: hashes, names and addresses as git prints them.
-
-    Patches of the scrubber and of its tests are left out: these hold secrets that were made up to be found.
+def _history(seed: int) -> Iterator[Clean]:
+    """Commits with their patches, as git prints them, of what is installed: no project's own history, which may hold
+    secrets that were made up to be found, and which every machine has another length of.
     """
-    paths = [".", *(f":(exclude,icase)*{word}*" for word in ("scrub", "planted", "canar", "secret", "credential"))]
-    command = ["git", "-C", str(_ROOT), "log", "-p", "--no-color", "-n", "60", "--", *paths]
-    done = subprocess.run(command, capture_output=True, text=True, errors="ignore", check=False)
-    yield from _pieces("git log", "git log -p", done.stdout)
+    rng = Random(f"{seed} history")
+    paths = [*_of(_installed(), ".py"), *_of(_stdlib(), ".py")]
+    rng.shuffle(paths)
+    for path in paths:
+        lines = _window(rng, path.read_text(errors="ignore"), 3_000).splitlines()
+        if len(lines) > 8:
+            yield Clean("git log", str(path), _commit(rng, path, lines))
+
+
+def _commit(rng: Random, path: Path, lines: list[str]) -> str:
+    name = f"{path.parent.name}/{path.name}"
+    old, new = rng.randrange(1, 900), rng.randrange(1, 900)
+    marks = rng.choices("   +-", k=len(lines))
+    return "\n".join([
+        f"commit {rng.randbytes(20).hex()}",
+        f"Merge: {rng.randbytes(5).hex()} {rng.randbytes(5).hex()}",
+        f"Date:   Tue Nov {rng.randrange(1, 29)} 14:0{rng.randrange(10)}:31 2026 +0100",
+        "",
+        f"    Change {path.stem} (#{rng.randrange(1, 9000)})",
+        "",
+        f"diff --git a/{name} b/{name}",
+        f"index {rng.randbytes(5).hex()}..{rng.randbytes(5).hex()} 100644",
+        f"--- a/{name}",
+        f"+++ b/{name}",
+        f"@@ -{old},{len(lines)} +{new},{len(lines)} @@",
+        *(mark + line for mark, line in zip(marks, lines, strict=True)),
+        "",
+    ])  # fmt: skip
 
 
 def _locks() -> Iterator[Clean]:
@@ -114,19 +146,23 @@ def _locks() -> Iterator[Clean]:
 
 
 def clean_texts(seed: int, size: int) -> Iterator[Clean]:
-    """About `size` characters, in fixed shares; what a machine does not have is made up for with package code."""
+    """About `size` characters, in fixed shares; what a machine does not have is made up for with package code.
+
+    No file gives more than a five hundredth of it, so that no single one decides about the whole.
+    """
     left = size
-    for share, source in ((0.04, _history), (0.04, _locks)):
+    for share, source in ((0.04, _history(seed)), (0.04, _locks())):
         part = int(size * share)
-        for piece in source():
+        for piece in source:
             if part <= 0:
                 break
             part -= len(piece.text)
             left -= len(piece.text)
             yield piece
+    most = max(_LEAST_OF_ONE, size // 500)
     for kind, (share, files) in sorted(_FILES.items(), key=lambda item: item[0] == "package code"):
         part = left if kind == "package code" else int(size * share)
-        for piece in _shuffled(seed, kind, files()):
+        for piece in _shuffled(seed, kind, files(), most):
             if part <= 0:
                 break
             part -= len(piece.text)
@@ -134,11 +170,12 @@ def clean_texts(seed: int, size: int) -> Iterator[Clean]:
             yield piece
 
 
-def _shuffled(seed: int, kind: str, paths: list[Path]) -> Iterator[Clean]:
-    Random(f"{seed} {kind}").shuffle(paths)
+def _shuffled(seed: int, kind: str, paths: list[Path], most: int) -> Iterator[Clean]:
+    rng = Random(f"{seed} {kind}")
+    rng.shuffle(paths)
     for path in paths:
         try:
             text = _text(path)
         except (OSError, EOFError):
             continue
-        yield from _pieces(kind, str(path), text)
+        yield from _pieces(kind, str(path), _window(rng, text, most))

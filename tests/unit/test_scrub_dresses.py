@@ -166,4 +166,4 @@ def test_bombs_share_one_room() -> None:
     """A hundred small blobs that unpack to much: the first are read, all others go."""
     blobs = [base64.b64encode(gzip.compress(b"%d" % at + b"0" * 60_000)).decode() for at in range(100)]
     scrubbed = SCRUBBER.scrub_text("\n\n".join(f"blob: {blob} ." for blob in blobs))
-    assert [] == [blob for blob in blobs if blob[20:60] in scrubbed][_READ_BLOBS:]
+    assert [] == [blob for blob in blobs if blob in scrubbed][_READ_BLOBS:]
