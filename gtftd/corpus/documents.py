@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from gtftd.corpus.artifacts import collect_artifacts, folder_scope, read_artifac
 from gtftd.corpus.curated import AUDIENCE, Example, read_examples
 from gtftd.corpus.databases import BeadDatabases
 from gtftd.corpus.exports import Owner, collect_export
-from gtftd.corpus.filing import COLLECTED, Document, Filing, Tally, document_id
+from gtftd.corpus.filing import COLLECTED, Document, Filing, Tally, added, document_id
 from gtftd.corpus.in_force import ConventionHistory
 from gtftd.corpus.interactions import collect_interactions
 from gtftd.corpus.prime import collect_prime
@@ -203,19 +202,19 @@ class Documents:
         rigs = {database: rig_of_database(town, database) for database in chosen}
         notes: dict[str, str] = {}
         beads = await self._beads_in([database for database in chosen if self._may(rigs[database])], notes)
-        sums = Tally("operational")
+        sums = CollectProgress(phase="operational")
         for database in beads:
-            latest = CollectProgress(phase=sums.phase)
+            before = sums
             try:
                 async for progress in self._databases.collect(database, rigs[database]):
-                    latest = progress
                     beads[database] = progress.total or 0
-                    yield replace(sums.plus(progress), total=sum(beads.values())).progress(database)
+                    told = {"total": sum(beads.values()), "note": database, "finished": False}
+                    sums = added(before, progress).model_copy(update=told)
+                    yield sums
             except (Unreachable, NotReady) as error:
                 notes[database] = str(error)
-            sums = sums.plus(latest)
-        told = "; ".join(f"{database}: {why}" for database, why in notes.items())
-        yield replace(sums, total=sum(beads.values())).progress(told, finished=True)
+        note = "; ".join(f"{database}: {why}" for database, why in notes.items())
+        yield sums.model_copy(update={"total": sum(beads.values()), "note": note, "finished": True})
 
     async def _beads_in(self, databases: Sequence[str], notes: dict[str, str]) -> dict[str, int]:
         """How many beads each has, so that progress is of all; one that does not answer is noted instead."""

@@ -116,18 +116,6 @@ class Tally:
             finished=finished,
         )
 
-    def plus(self, more: CollectProgress) -> Tally:
-        """Both together."""
-        return Tally(
-            self.phase,
-            total=None if more.total is None else (self.total or 0) + more.total,
-            done=self.done + more.done,
-            stored=self.stored + more.stored,
-            unchanged=self.unchanged + more.unchanged,
-            skipped=self.skipped + more.skipped,
-            withdrawn=self.withdrawn + more.withdrawn,
-        )
-
     @property
     def is_due(self) -> bool:
         return self.done % STEP == 0
@@ -135,6 +123,12 @@ class Tally:
     def skip(self, count: int = 1) -> None:
         self.done += count
         self.skipped += count
+
+
+def added(before: CollectProgress, step: CollectProgress) -> CollectProgress:
+    """Both together: a step of one collection after another one was done."""
+    names = ("done", "stored", "unchanged", "skipped", "withdrawn", "entries")
+    return step.model_copy(update={name: getattr(before, name) + getattr(step, name) for name in names})
 
 
 @dataclass(frozen=True)

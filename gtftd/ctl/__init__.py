@@ -7,7 +7,7 @@ import sys
 
 from gtftd.errors import GtftdError
 
-OK, FAILED, USAGE, NO_DAEMON = 0, 1, 2, 3
+OK, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def main() -> None:
     except GtftdError as error:
         _complain(error)
         sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # `gtftctl logs | head`: nobody reads any more
         sys.exit(OK)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gtftd.ctl import show
-from gtftd.ctl.corpus_listing import EntryId, WasPurged, find_row, read_entry, show_purged
+from gtftd.ctl.corpus_listing import EntryId, look_up, read_entry
 from gtftd.ctl.target import Json, Target
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ def explain(target: Target, entry_id: EntryId, *, as_json: Json = False) -> None
     """Where each line came from, why the label, what was masked and redacted, and which snapshots have it."""
     from gtftd.ctl.corpus_origins import explain_entry
 
-    try:
-        row = find_row(target, entry_id)
-    except WasPurged as gone:
-        show_purged(gone, as_json=as_json)
+    row = look_up(target, entry_id, as_json=as_json)
+    if row is None:
         return
     entry = read_entry(target, row)
     found = explain_entry(target.state_dir, row, entry)

@@ -16,8 +16,6 @@ from gtftd.errors import Corrupt, Invalid, Missing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from gtftd.schemas.corpus import Entry
     from gtftd.schemas.corpus_views import EntryRow, PurgedEntry
 
@@ -70,9 +68,8 @@ def list_entries(
     if as_json:
         show.print_json(found.model_dump(mode="json"))
         return
-    out = show.console()
     if found.entries:
-        out.print(_table(found.entries, out.width))
+        _print_table(found.entries)
     shown = f"the newest {len(found.entries)} of " if 0 < len(found.entries) < found.total else ""
     wanted = chosen.model_dump(exclude={"limit"}, exclude_none=True)
     counted = show.count(found.total, "entry") if found.total or not wanted else "no entry that matches"
@@ -89,10 +86,8 @@ def show_entry(
     """One entry: whose work, what became of it and why we believe it, and every message."""
     from gtftd.ctl.page import draw
 
-    try:
-        row = find_row(target, entry_id)
-    except WasPurged as gone:
-        show_purged(gone, as_json=as_json)
+    row = look_up(target, entry_id, as_json=as_json)
+    if row is None:
         return
     entry = read_entry(target, row)
     if as_json and not full:
@@ -115,12 +110,16 @@ class WasPurged(Missing):
         self.found = found
 
 
-def show_purged(gone: WasPurged, *, as_json: bool) -> None:
-    """Who did it, when and why."""
-    if as_json:
-        show.print_json({"purged": gone.found.model_dump(mode="json")})
-    else:
-        show.print_line(show.clean(str(gone)))
+def look_up(target: Target, entry_id: str, *, as_json: bool) -> EntryRow | None:
+    """As `find_row`; for one that was purged, who did it, when and why is shown, and that is all."""
+    try:
+        return find_row(target, entry_id)
+    except WasPurged as gone:
+        if as_json:
+            show.print_json({"purged": gone.found.model_dump(mode="json")})
+        else:
+            show.print_line(show.clean(str(gone)))
+        return None
 
 
 def find_row(target: Target, entry_id: str) -> EntryRow:
@@ -162,23 +161,36 @@ def _content(path: Path) -> bytes:
         raise Corrupt(f"the entry's file {path} is gone; `gtftctl corpus list` shows what state.db knows") from error
 
 
-def _table(rows: Sequence[EntryRow], width: int) -> Table:
+def _print_table(rows: Sequence[EntryRow]) -> None:
     """As many columns as fit; which go first is said by `_SPARED`."""
+    from rich.cells import cell_len
     from rich.text import Text
 
+    out = show.console()
     cells = [_cells(row) for row in rows]
-    widths = {name: max(len(name), *(Text(cell[name]).cell_len for cell in cells)) for name in cells[0]}
-    gap = 2 if width >= _WIDE else 1
+    widths = {name: max(len(name), *(cell_len(cell[name]) for cell in cells)) for name in cells[0]}
+    gap = 2 if out.width >= _WIDE else 1
     names = list(cells[0])
     for name in _SPARED:
-        if sum(widths[name] + gap for name in names) - gap <= width:
+        if sum(widths[name] + gap for name in names) - gap <= out.width:
             break
         names.remove(name)
+    if not out.is_terminal:  # rich takes a millisecond and a half for a row
+        for line in ({name: name for name in names}, *cells):
+            show.print_line((" " * gap).join(_padded(line[name], name, widths[name]) for name in names).rstrip())
+        return
     table = show.table(*names, right=_NUMBERS, gap=gap)
     for row, cell in zip(rows, cells, strict=True):
         styles = {"entry": show.CALM, "label": show.OUTCOMES.get(row.outcome, ""), "age": show.DIM}
         table.add_row(*(Text(cell[name], styles.get(name, "")) for name in names))
-    return table
+    out.print(table)
+
+
+def _padded(text: str, name: str, width: int) -> str:
+    from rich.cells import cell_len
+
+    blanks = " " * (width - cell_len(text))
+    return blanks + text if name in _NUMBERS else text + blanks
 
 
 def _cells(row: EntryRow) -> dict[str, str]:

@@ -11,9 +11,8 @@ from typing import TypeVar
 
 import typer
 
-from gtftd.ctl import show
+from gtftd.ctl import INTERRUPTED, show
 
-INTERRUPTED = 130
 LINE_EVERY_S = 5.0
 T = TypeVar("T")
 

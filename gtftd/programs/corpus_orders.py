@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gtftd.control.server import ControlServer
 from gtftd.corpus.audit import Audit
+from gtftd.corpus.filing import added
 from gtftd.corpus.recollect import Sessions
 from gtftd.corpus.review import Review
 from gtftd.errors import Invalid
@@ -105,7 +106,7 @@ class CollectOrders:
             progress = before
             files = self._parts.documents.add(Path(path), role=params.role, task=params.task, rig=params.rig)
             async for step in files:
-                progress = _after(before, step)
+                progress = added(before, step)
                 yield progress.model_copy(update={"finished": step.finished and number == len(params.paths)})
             before = progress
 
@@ -185,12 +186,6 @@ async def _step(items: AsyncIterator[P]) -> P | None:
         step.cancel()
         await asyncio.gather(step, return_exceptions=True)
         raise
-
-
-def _after(before: orders.CollectProgress, step: orders.CollectProgress) -> orders.CollectProgress:
-    """Both together: one file's progress after those of the files before it."""
-    names = ("done", "stored", "unchanged", "skipped", "withdrawn", "entries")
-    return step.model_copy(update={name: getattr(before, name) + getattr(step, name) for name in names})
 
 
 def _path(named: str | None) -> Path | None:

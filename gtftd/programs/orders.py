@@ -61,7 +61,6 @@ class Orders:
 
     async def status(self, _: NoParams) -> wire.StatusResult:
         parts = self._parts
-        reactions = await parts.runtime.states()
         now = time.time()
         entries = await self.entries(views.EntriesParams(limit=1))
         return wire.StatusResult(
@@ -78,7 +77,7 @@ class Orders:
             outbox=await parts.outbox.size(),
             spool_pending=len(await asyncio.to_thread(parts.spool.pending)),
             sources=self._sources(),
-            reactions=tuple(_as(wire.ReactionStatus, state) for state in reactions),
+            reactions=await self._reactions(),
             entries=views.EntriesStatus(
                 folder=entries.folder,
                 total=entries.total,
@@ -94,9 +93,7 @@ class Orders:
         return wire.HealthResult(ok=self._parts.health.is_ok, conditions=self._conditions())
 
     async def reactions(self, _: NoParams) -> wire.ReactionsResult:
-        return wire.ReactionsResult(
-            reactions=tuple(_as(wire.ReactionStatus, state) for state in await self._parts.runtime.states())
-        )
+        return wire.ReactionsResult(reactions=await self._reactions())
 
     async def pause(self, params: wire.PauseParams) -> wire.ChangedResult:
         await self._parts.runtime.pause(params.reaction, params.reason)
@@ -213,6 +210,9 @@ class Orders:
                 )
             )
         return tuple(found)
+
+    async def _reactions(self) -> tuple[wire.ReactionStatus, ...]:
+        return tuple(_as(wire.ReactionStatus, state) for state in await self._parts.runtime.states())
 
     def _conditions(self) -> tuple[wire.ConditionStatus, ...]:
         board = self._parts.health.board()
