@@ -79,6 +79,7 @@ class Precision:
 
     size: int = 0
     cut_bytes: int = 0
+    wrong_bytes: int = 0
     spent: Spent = field(default_factory=Spent)
     right: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -89,6 +90,7 @@ class Precision:
 
     def add(self, source: str, cut: Cut, verdict: Verdict) -> None:
         self.cut_bytes += len(cut.span)
+        self.wrong_bytes += 0 if verdict.right else len(cut.span)
         (self.right if verdict.right else self.wrong)[verdict.name] += 1
         self.by_kind[cut.kind, verdict.right] += 1
         self.by_source[source, verdict.right] += 1
@@ -128,7 +130,8 @@ def report(precision: Precision, examples: int = 2) -> str:
     right, wrong = precision.right.total(), precision.wrong.total()
     rows = [
         f"clean text: {mb:.1f} MB, {right} right and {wrong} wrong redactions ({wrong / mb:.1f} wrong a MB), "
-        f"{100 * precision.cut_bytes / precision.size:.3f} % of the characters",
+        f"{100 * precision.cut_bytes / precision.size:.3f} % of the characters, "
+        f"{100 * precision.wrong_bytes / precision.size:.4f} % wrongly",
         f"  precision {100 * precision.share():.1f} %; "
         f"without e-mail addresses {100 * precision.share('e-mail address'):.1f} %; "
         f"each distinct span once {100 * precision.share_distinct():.1f} %",

@@ -26,7 +26,7 @@ Found = tuple[int, int, str, bool]
 
 
 _TAIL = re.compile(
-    r"(?P<rest>[A-Za-z0-9_.-]{0,40})(?P<close>[\"'`]?)\]?(?P<bold>\*{0,2}_{0,2}`?)"
+    r"(?P<rest>[A-Za-z0-9_.-]{0,40})(?P<close>[\"'`]{0,5})\]?(?P<bold>\*{0,2}_{0,2}`?)"
     r"(?P<sep>[ \t]{0,8}(?:=>|:=|={1,3}|:(?!:)|(?<=[ \t`*])\|(?=[ \t]))\s{0,8}|(?P<comma>, ?)(?=[\"'])|(?P<xml>>)|(?P<call>\()(?=[\"'`]))(?P<more>\*{0,2}[ \t]{0,4})"
 )
 
@@ -45,6 +45,8 @@ _ENV_HEAD = re.compile(
 )
 
 
+_SHELL_QUOTE = "'\"'\"'"
+"""How a shell writes one quote inside of others of its kind."""
 _RETYPED = re.compile(r"[ \t]{0,4}=[ \t]{0,4}")
 
 
@@ -270,9 +272,10 @@ def _value(view: View, name_at: int, name: str, tail: re.Match[str]) -> tuple[in
 def _quoted(view: View, at: int) -> tuple[int, int, bool] | None:
     """The inside of the string that opens here; quotes that are escaped deeper belong to it."""
     text, quote = view.text, view.text[at]
-    if text.startswith(quote * 3, at):
-        end = text.find(quote * 3, at + 3, at + 2000)
-        return (at + 3, end, True) if end > 0 and "\n" not in text[at:end] else None
+    for mark in (quote * 3, _SHELL_QUOTE):
+        if text.startswith(mark, at):
+            end = text.find(mark, at + len(mark), at + 2000)
+            return (at + len(mark), end, True) if end > 0 and "\n" not in text[at:end] else None
     level = view.level(at) if view.parent is not None else 0
     place = at + 1
     for _ in range(64):

@@ -19,7 +19,7 @@ _LEAST_ATOM = 8
 SPECIAL = {
     "keyword": r"(?i)(?:passw|passphrase|passcode|passwd|pwd|secret|credential|token|api[_ -]?key|access[_ -]?key|private[_-]?key|signing[_-]?key"
     r"|encryption[_-]?key|auth[_-]?key|master[_-]?key|_key|-key|Key|_pass|_pat|_auth|\bpass\b|\bauth\b|_salt|seed|jwt|bearer|hmac|cipher)"
-    r"[A-Za-z0-9_.-]{0,40}[\"'`]?\]?[ \t*_`]{0,8}(?:=>|:=|={1,3}|:|,|\||>|\))[ \t\n]{0,8}[^ \t\n]",
+    r"[A-Za-z0-9_.-]{0,40}[\"'`]{0,5}\]?[ \t*_`]{0,8}(?:=>|:=|={1,3}|:|,|\||>|\))[ \t\n]{0,8}[^ \t\n]",
     "flag": r"(?i)--?[a-z-]{0,24}(?:passw|pass|pwd|secret|token|key|credential|auth)[a-z-]{0,16}[ \t]{1,4}[^ \t\n-]",
     "prose": r"(?i)(?:passwords?|passphrase|passcode|passwd|secret|token|api[ -]?key|access[ -]key|credentials?|creds|login|pw|pwd|pass)[ \t:][^\n]",
     "digits": r"[A-Za-z]*[0-9][A-Za-z0-9]*[^A-Za-z0-9]",

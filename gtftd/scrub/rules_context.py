@@ -135,7 +135,7 @@ CONTEXT_RULES: tuple[Rule, ...] = (
     _rule(
         "url.password",
         "PASSWORD",
-        r"[A-Za-z]://(?P<user>[^\s:/@\"'<>`\0]{0,128}):(?P<secret>(?!\d{1,5}/)[^\s/\"'<>`@\0]{1,256}(?:@[^\s/\"'<>`@\0]{1,256})?)@(?=[\w\[.%-])",
+        r"[A-Za-z]://(?P<user>[^\s:/@\"'<>`\0]{0,128}):(?P<secret>(?!\d{1,5}/)[^\s/\"'<>`@\0]{1,256}(?:@[^\s/\"'<>`@\0]{1,256})?(?:@[^\s/\"'<>`@,\0]{1,256}){0,3})@(?=[\w\[.%-])",
         probe=r"[A-Za-z]://[^\s:/@\"'<>`]*:[^\s/\"'<>`@]*@",
     ),
     _rule(
@@ -191,7 +191,7 @@ CONTEXT_RULES: tuple[Rule, ...] = (
         "PASSWORD",
         r"\s(?:-[a-zA-Z]{0,6}u|--user|--proxy-user|-U|-a|--auth)[ =]{0,2}[\"'\\]{0,8}[^\s:\"'<]{1,128}:(?P<secret>[^\s\"'<$\0][^\s\"'<\0]{0,127})",
         near="curl wget http xh",
-        probe=r"\s(?:-[a-zA-Z]{0,6}u|--user|--proxy-user|-U|-a|--auth)[ =]{0,2}[\"']?[^\s\"'<]",
+        probe=r"\s(?:-[a-zA-Z]{0,6}u|--user|--proxy-user|-U|-a|--auth)[ =]{0,2}[\"'\\]{0,8}[^\s\"'<]",
     ),
     _rule(
         "wget.password",

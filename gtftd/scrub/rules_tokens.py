@@ -406,7 +406,7 @@ TOKEN_RULES: tuple[Rule, ...] = (
     ),
     _rule("infisical", "INFISICAL_TOKEN", r"(?<![A-Za-z0-9])st\.[a-f0-9]{24}\.[a-f0-9]{32}\.[a-f0-9]{32}"),
     _rule("age", "AGE_KEY", r"AGE-(?:SECRET-KEY|PLUGIN)-[0-9A-Z-]{20,120}", size=74),
-    _rule("nats.seed", "NATS_SEED", r"(?<![A-Za-z0-9])S[UANOCX][A-Z2-7]{56}(?![A-Za-z0-9])", size=58),
+    _rule("nats.seed", "NATS_SEED", r"(?<![A-Za-z0-9])S[UANOCX][A-Z2-7]{56}(?![A-Z0-9])", size=58),
     _rule("tailscale", "TAILSCALE_KEY", r"tskey-[a-z]{2,10}-[A-Za-z0-9]{6,32}(?:-[A-Za-z0-9]{16,64})?"),
     _rule("openshift", "OPENSHIFT_TOKEN", r"sha256~[A-Za-z0-9_-]{43}", size=50),
     _rule("k8s.bootstrap", "KUBE_TOKEN", r"K10[a-f0-9]{64}::[a-z]{1,20}:[a-z0-9]{16,64}"),

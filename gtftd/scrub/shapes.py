@@ -128,6 +128,8 @@ def _suspicious(part: str) -> tuple[int, int] | None:
     length = sum(len(atom.group()) for atom in odd)
     longest = max((len(atom.group()) for atom in odd), default=0)
     if longest >= MIN_RUN or (length >= 12 and 2 * length >= len(core)):
+        if core.endswith("=") and len(core) % 4 == 0:  # base64, whatever its atoms are
+            return lead, len(bare)
         if core.count("/") > 1 and "+" not in core:  # a path with a strange name in it
             return lead + odd[0].start(), lead + odd[-1].end()
         if longest >= MIN_RUN and 2 * length < len(core):

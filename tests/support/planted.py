@@ -58,7 +58,9 @@ class _Writer:
         self.size = 0
         self._add(RawMessage("user", "\n".join(self._filler(600))))
 
-    def plant(self, kind: Kind, encoding: str) -> None:
+    def plant(self, kind: Kind, encoding: str, rng: Random) -> None:
+        """With a chance of its own: what surrounds it, and so the machine, does not decide what is planted and how."""
+        self._rng = rng
         piece = render(self._rng, kind, self._held_out)
         chunks = ENCODERS[encoding](self._rng, piece, self._held_out)
         first = len(self.messages)
@@ -116,20 +118,22 @@ def sessions(
     seed: int, size: int, styles: tuple[bool, ...] = (False, True), of: Iterable[Kind] | None = None
 ) -> Iterator[Session]:
     """Sessions of together about `size` characters; every kind meets every encoding about equally often."""
-    rng = Random(seed)
+    order = {style: Random(f"{seed} {style}") for style in styles}
+    planted: Counter[bool] = Counter()
     cells = [(kind, encoding) for kind in (of or kinds()) for encoding in ENCODERS]
     left: dict[bool, list[tuple[Kind, str]]] = {style: [] for style in styles}
     number = 0
     while size > 0:
         held_out = styles[number % len(styles)]
         number += 1
-        writer = _Writer(rng, held_out)
+        writer = _Writer(Random(f"{seed} session {number}"), held_out)
         while writer.size < min(SESSION_BYTES, size):
             if not left[held_out]:
-                left[held_out] = rng.sample(cells, len(cells))
+                left[held_out] = order[held_out].sample(cells, len(cells))
             kind, encoding = left[held_out].pop()
+            planted[held_out] += 1
             if not writer.has(kind):
-                writer.plant(kind, encoding)
+                writer.plant(kind, encoding, Random(f"{seed} {held_out} {planted[held_out]}"))
         size -= writer.size
         yield Session(writer.messages, writer.plants, writer.size)
 

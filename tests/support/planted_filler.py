@@ -72,7 +72,7 @@ def lines(held_out: bool) -> tuple[str, ...]:
 def passage(rng: Random, size: int, held_out: bool) -> list[str]:
     """Consecutive lines of about `size` characters."""
     source = lines(held_out)
-    at = rng.randrange(len(source))
+    at = int(rng.random() * len(source))  # one draw, however many lines there are
     taken: list[str] = []
     while size > 0:
         taken.append(source[at % len(source)])
