@@ -263,8 +263,9 @@ def _is_sum(text: str, start: int, end: int, before: str) -> bool:
         return False
     if _FINGERPRINT.search(before) and size == 40:
         return True
-    if _ALONE_BEFORE.search(before) and _ALONE_BEHIND.match(text, end):
-        return _SECRET_NEAR.search(text, max(0, start - 200), start) is None
+    is_alone = _ALONE_BEFORE.search(before) is not None and _ALONE_BEHIND.match(text, end) is not None
+    if is_alone and _SECRET_NEAR.search(text, max(0, start - 200), start) is None:
+        return True
     near = text[max(0, start - 200) : start].lower()
     if any(word in near for word in _SUM_WORDS) and _SUM_NEAR.search(text, max(0, start - 200), start):
         return True
