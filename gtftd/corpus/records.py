@@ -101,6 +101,22 @@ AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.bead = s.work_bead AND a.act
 ORDER BY 3, 4, 2
 """
 
+# What was given before the bead's last close, which came before the session, was over when the session began.
+_OVER = """(
+    EXISTS (SELECT 1 FROM closes c WHERE c.bead = {bead} AND c.closed_at >= {at} AND c.closed_at < :since)
+    AND NOT EXISTS (SELECT 1 FROM closes c WHERE c.bead = {bead} AND c.closed_at >= :since))"""
+
+_BEADS = f"""
+SELECT a.bead FROM assignments a
+WHERE a.actor = :actor AND a.at <= :until AND NOT {_OVER.format(bead="a.bead", at="a.at")}
+UNION SELECT s.work_bead FROM sessions s
+WHERE s.actor = :actor AND s.work_bead IS NOT NULL AND s.started_at <= :until
+AND NOT {_OVER.format(bead="s.work_bead", at="s.started_at")}
+UNION SELECT bead FROM closes WHERE closed_by = :actor AND closed_at BETWEEN :since AND :until
+UNION SELECT bead FROM closes WHERE assignee = :actor AND closed_at BETWEEN :since AND :until
+ORDER BY 1
+"""
+
 
 def sessions_around(connection: sqlite3.Connection, tmux: str | None, at: float, besides: str = "") -> list[str]:
     """The sessions in this tmux session that began just before and after a moment: an end may be of any of them."""
@@ -111,12 +127,12 @@ def sessions_around(connection: sqlite3.Connection, tmux: str | None, at: float,
 
 
 def beads_of(connection: sqlite3.Connection, session: Session) -> list[str]:
+    """Those that its agent may have had to do with while it lived; what came and went before or after is not read."""
     since = (session.started_at - SLACK).timestamp() if session.started_at else 0.0
-    sql = """SELECT bead FROM assignments WHERE actor = :actor
-             UNION SELECT work_bead FROM sessions WHERE actor = :actor AND work_bead IS NOT NULL
-             UNION SELECT bead FROM closes WHERE closed_by = :actor AND closed_at >= :since
-             UNION SELECT bead FROM closes WHERE assignee = :actor AND closed_at >= :since ORDER BY 1"""
-    return [row[0] for row in connection.execute(sql, {"actor": session.actor, "since": since})]
+    is_over = session.ended_at is not None and session.end_reason != "quiet"
+    until = (session.ended_at + SLACK).timestamp() if session.ended_at and is_over else float("inf")
+    values = {"actor": session.actor, "since": since, "until": until}
+    return [row[0] for row in connection.execute(_BEADS, values)]
 
 
 def read_sessions(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> list[Session]:
