@@ -33,13 +33,15 @@ _STITCH = re.compile(
 )
 """Quotes between two parts of one value; what follows a comma and is a name itself is the next field of an object."""
 _FIRST = re.compile(rf"[{TOKEN}]{{1,40}}")
-_TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]|[A-Z]{6}")
+_TELLING = re.compile(r"[0-9@!#$%^&+]|(?:[a-z][A-Z].{0,9}){2}|[a-z]-[a-z]+-[a-z]")
 """What stands around a place where a value was cut; most line ends are between plain words."""
 
+_WHOLE = re.compile(r"-----(?:BEGIN|END)|(?:KEY|BLOCK)-----|A[KS]IA[A-Z]{6}")
+"""What is telling although its parts are not: the edge of a key block, a key's id of capital letters."""
 _PLAIN = re.compile(r"[@+#*-]*(?:[A-Z]?[a-z]{2,}+|[A-Z]{2,5}+|[_./-])*+:?|[v^~]?[\d.]{1,8}:?|0x[0-9a-f]{2,4}:")
 """A word of code, a version, a number: of two of them no value is made."""
 
-_SIGN = r"(?:[0-9]|[A-Za-z0-9][@!#$%^&+]|[a-z][A-Z]|[a-z]-|[A-Z]{3})"
+_SIGN = r"(?:[0-9]|[A-Za-z0-9][@!#$%^&+]|[a-z][A-Z]|[a-z]-|[A-Z]{2}|[A-Z]-|-[A-Z])"
 _PROBES = {
     "before": rf"{_SIGN}[{TOKEN}]{{0,39}}[\n\"'`]",
     "line": rf"[{TOKEN}]\n[ \t]*(?:[|>#*+?][ \t]+)?[{TOKEN}]{{0,20}}{_SIGN}",
@@ -99,12 +101,15 @@ def _telling(text: str, seams: Iterable[tuple[int, int]]) -> Iterator[tuple[int,
         before = text[start - 40 : start] if start > 40 else text[:start]
         behind = _FIRST.match(text, end)
         head, tail = last_run(before), behind.group() if behind else ""
-        if len(head) + len(tail) < _LEAST_WHOLE or not _TELLING.search(head + tail):
-            continue
-        if _PLAIN.fullmatch(head) and _PLAIN.fullmatch(tail):
-            continue
-        yield start, end
-        done = end
+        if len(head) + len(tail) >= _LEAST_WHOLE and _is_telling(head, tail):
+            yield start, end
+            done = end
+
+
+def _is_telling(head: str, tail: str) -> bool:
+    if _TELLING.search(head + tail) and not (_PLAIN.fullmatch(head) and _PLAIN.fullmatch(tail)):
+        return True
+    return _WHOLE.search(head + tail) is not None
 
 
 def _closed(view: View, seams: Sequence[tuple[int, int]]) -> View:
