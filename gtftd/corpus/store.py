@@ -96,6 +96,7 @@ class EntryStore:
         def work(connection: sqlite3.Connection) -> str | None:
             if not is_welcome(connection, row.entry_id, instead_of):
                 return _UNWELCOME
+            self._write_missing(texts)
             previous = replace(connection, row)
             if scrubbed.doubts is not None:
                 replace_doubts(connection, row.entry_id, scrubbed.doubts, row.stored_at)
@@ -183,12 +184,21 @@ class EntryStore:
             write_content(self.texts, text, suffix=TEXT_SUFFIX)
         return write_content(self.objects, content, suffix=SUFFIX)
 
+    def _write_missing(self, texts: Mapping[str, bytes]) -> None:
+        """What `remove_texts` took away after it was written and before a row named it."""
+        for digest, text in texts.items():
+            if not content_path(self.texts, digest, suffix=TEXT_SUFFIX).exists():
+                write_content(self.texts, text, suffix=TEXT_SUFFIX)
+
     async def remove_texts(self, digests: Collection[str]) -> None:
-        """Those that no entry refers to: not at the next start, but now."""
-        rows = await self._database.read(lambda c: c.execute("SELECT DISTINCT text_sha256 FROM entry_texts").fetchall())
-        for digest in set(digests) - {row[0] for row in rows}:
-            path = content_path(self.texts, digest, suffix=TEXT_SUFFIX)
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+        """Those that no entry refers to: not at the next start, but now. No row can begin to name one meanwhile."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            named = {row[0] for row in connection.execute("SELECT DISTINCT text_sha256 FROM entry_texts")}
+            for digest in set(digests) - named:
+                content_path(self.texts, digest, suffix=TEXT_SUFFIX).unlink(missing_ok=True)
+
+        await self._database.write(work)
 
     async def _remove_unnamed(self, row: EntryRow) -> None:
         """The content that was written and is not wanted, unless it is current by another way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from gtftd.corpus.texts import LONG_CHARS, parts_of
@@ -58,3 +59,23 @@ async def test_texts_that_nobody_refers_to_go_at_the_next_start(tmp_path: Path) 
 def test_parts_join_to_the_whole() -> None:
     for text in (COMMON + OWN, "", "no heading", "# a\n# b\n# c\n" * 100, "#nothing\n" + OWN):
         assert text == "".join(parts_of(text))
+
+
+async def test_a_purge_takes_no_text_that_an_entry_begins_to_name(tmp_path: Path) -> None:
+    """While an entry is being put, another that shares its text is withdrawn and its texts removed: in any order."""
+    database, store = opened(tmp_path)
+
+    async def purge(refs: list[str]) -> None:
+        await store.withdraw(["e-1"])
+        await store.remove_texts(refs)
+
+    for _ in range(20):
+        first = await store.put(stored_entry(primed("e-1", COMMON)))
+        refs = [path.stem for path in store.texts.glob("*/*.txt")]
+        second, _ = await asyncio.gather(store.put(stored_entry(primed("e-2", COMMON))), purge(refs))
+        assert first.changed
+        assert COMMON == store.read_whole(second.sha256).messages[1].content
+        await store.withdraw(["e-2"])
+        await store.remove_texts(refs)
+        assert [] == list(store.texts.glob("*/*.txt"))
+    database.close()
