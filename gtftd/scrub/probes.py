@@ -112,9 +112,12 @@ class Scanner:
         single: Counter[tuple[int, int]] = Counter()
         gliding: Counter[tuple[int, int]] = Counter()
         index, begin, stop = 0, begins[0], begins[1]
+        left, left_to = 0, 0  # the last window that was left: most of what follows starts in it
 
         def note(what: int, start: int, end: int, _flags: int, _context: object) -> None:
-            nonlocal index, begin, stop
+            nonlocal index, begin, stop, left, left_to
+            if left <= start < left_to:
+                return
             if not begin <= start < stop:
                 index = min(max(0, bisect_right(begins, start) - 1), len(begins) - 2)
                 begin, stop = begins[index], begins[index + 1]
@@ -126,6 +129,8 @@ class Scanner:
             (gliding if key - (1 << _WHAT_BITS) in found else single)[window] += 1
             if single[window] > CROWD or single[window] + gliding[window] > GLIDING:
                 crowded.add(window)
+                left = begin + window[1] * WINDOW
+                left_to = min(left + WINDOW, stop)
 
         self._scan(whole, note)
         return found

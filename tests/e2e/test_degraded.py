@@ -60,7 +60,7 @@ def test_everything_goes_away_and_comes_back(tmp_path: Path) -> None:
     with daemon_of(tmp_path / "day", config) as daemon:
         town = daemon.town
         daemon.start_ready()
-        town.play(1000)
+        town.play(800)
         daemon.wait_until_warm()
         assert "nats.unreachable" == daemon.degraded()["nats"]
         until(lambda: (status := daemon.status()) and status.outbox > 20, "facts wait in the outbox")

@@ -26,7 +26,7 @@ def test_full_while_spooling_and_storing(tmp_path: Path) -> None:
         town.install_hooks(daemon.state_dir)
         try:
             daemon.start_ready()
-            town.play(1200)
+            town.play(800)
             daemon.wait_until_warm()
             until(lambda: daemon.sql("SELECT count(*) FROM entries")[0][0] > 3, "some entries are stored")
             disk.fill()
