@@ -271,6 +271,6 @@ def _say_goodbye(target: Target) -> None:
     show.print_line(f"{total} training entries are in {entries_folder(target.state_dir)}")
     if total:
         show.print_line(
-            f"  {show.program()} corpus list --town {target.town}   shows them; `corpus show ENTRY` reads one"
+            f"  {show.program()} corpus list --state-dir {target.state_dir}   shows them; `corpus show ENTRY` reads one"
         )
     show.print_line("ended")

@@ -108,11 +108,12 @@ class Finder:
 
     def _readable(self, look: Look, marks: list[Mark]) -> list[Mark]:
         """The marks but for those that stand too close: no such text is worth its time, and all of it goes."""
-        if len(marks) <= CROWD:
+        crowds = {start // WINDOW for start, what, _ in marks if what == "crowd"}
+        if len(marks) <= CROWD and not crowds:
             return marks
         places = {(start, id(what)) for start, what, _ in marks}  # a head that glides along one run is one mark
         counts = Counter(start // WINDOW for start, what in places if (start - 1, what) not in places)
-        crowds = {at for at, count in counts.items() if count > CROWD}
+        crowds |= {at for at, count in counts.items() if count > CROWD}
         crowds |= {at for at, count in Counter(start // WINDOW for start, _ in places).items() if count > GLIDING}
         if not crowds:
             return marks

@@ -44,12 +44,8 @@ class Owned:
             chosen = (name for name in names if len(name) > _SMALL and name.lower() not in _COMMON)
             self._people.update({name: self._people.get(name, kind) for name in chosen})
 
-    def hits(self, view: View) -> list[Hit]:
-        """Where they stand in this view; people and machines only as whole words."""
-        return self.hits_each([view])[0]
-
     def hits_each(self, views: Sequence[View]) -> list[list[Hit]]:
-        """The same for several views, read in one pass."""
+        """Where they stand in each view, people and machines only as whole words; all views are read in one pass."""
         if self._scanner is None or not views:
             return [[] for _ in views]
         probes = [view.probe for view in views]

@@ -63,14 +63,12 @@ class Scanner:
         self._database: Any = database_of(heads, shortest, cache=cache)
         self._lock = Lock()
 
-    def scan(self, text: bytes) -> list[Mark]:
-        """The marks in one text, in its order. Of one head that matches at one place many times, the first."""
-        return self.scan_each([text])[0]
-
     def scan_each(self, texts: Sequence[bytes], *, readable: bool = False) -> list[list[Mark]]:
-        """The marks in each text: all are read in one pass, since each pass has its price.
+        """The marks in each text, in its order; of one head that matches at one place many times, the first. All texts
+        are read in one pass, since each pass has its price.
 
-        With `readable`, windows that are too crowded to be read may come back with just enough marks to say so.
+        With `readable`, a window that is too crowded to be read may come back without all of its marks, and with one
+        that says `crowd`.
         """
         if not texts:
             return []
@@ -80,9 +78,12 @@ class Scanner:
         whole = _PART + _BETWEEN.join(texts) + _END
         with self._lock:
             found = self._found(whole, len(whole) // _DENSE if readable else len(whole) * len(self._what))
+            crowded: set[tuple[int, int]] = set()
             if found is None:
-                found = self._found_in_readable(whole, begins)
+                found, crowded = self._found_in_readable(whole, begins)
         marks: list[list[Mark]] = [[] for _ in texts]
+        for index, window in crowded:
+            marks[index].append((max(0, window) * WINDOW, "crowd", 0))
         what_of, begin, stop, into = self._what, 0, -1, marks[0]
         for key in sorted(found):
             start, end = key >> _WHAT_BITS, found[key]
@@ -105,8 +106,8 @@ class Scanner:
         self._scan(whole, note)
         return found if len(found) <= most else None
 
-    def _found_in_readable(self, whole: bytes, begins: Sequence[int]) -> dict[int, int]:
-        """The same, but for what follows in a window once it is known to be crowded."""
+    def _found_in_readable(self, whole: bytes, begins: Sequence[int]) -> tuple[dict[int, int], set[tuple[int, int]]]:
+        """The same, but for what follows in a window once it is known to be crowded; and these, by text and window."""
         found: dict[int, int] = {}
         crowded: set[tuple[int, int]] = set()
         single: Counter[tuple[int, int]] = Counter()
@@ -133,7 +134,7 @@ class Scanner:
                 left_to = min(left + WINDOW, stop)
 
         self._scan(whole, note)
-        return found
+        return found, crowded
 
     def _scan(self, whole: bytes, note: Callable[[int, int, int, int, object], bool | None]) -> None:
         import hyperscan

@@ -8,6 +8,7 @@ import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from tests.support.transcripts import START
 
@@ -188,7 +189,7 @@ class SecondBuilder:
         return self.ms()
 
     def add(self, type_: str, **data: Any) -> str:
-        ident = f"msg_{len(self.rows):012x}AbCdEfGhIjKlMn"
+        ident = f"msg_{crc32(self.session_id.encode()):08x}{len(self.rows):04x}AbCdEfGhIjKlMn"  # sessions share a table
         at = self.tick()
         self.rows.append((ident, type_, at, {"time": {"created": at}, **data}))
         return ident
