@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -151,6 +152,31 @@ class CommitSettings(Section):
     max_commits: int = Field(default=5000, ge=10, le=1_000_000)
 
 
+class RagSettings(Section):
+    """The index of what the town says now."""
+
+    enabled: bool = True
+    model: str = "minilm"
+    compare_s: Seconds = 900
+
+
+class PrimeSettings(Section):
+    """The short prime of agents whose model learned the rest (`gtftctl prime`); whose they are says `snapshots`."""
+
+    roles: tuple[str, ...] = ()
+    target_tokens: int = Field(default=1500, ge=200, le=3000)
+    most_tokens: int = Field(default=3000, ge=300, le=3000)
+    timeout_s: float = Field(default=0.25, gt=0, le=2)
+    tokenizer: Path | None = None
+    trained_at: dict[str, datetime] = Field(default_factory=dict)
+
+    @field_validator("trained_at")
+    @classmethod
+    def _in_utc(cls, value: dict[str, datetime]) -> dict[str, datetime]:
+        """A moment without a zone is UTC."""
+        return {role: at if at.tzinfo else at.replace(tzinfo=UTC) for role, at in value.items()}
+
+
 class ReactionSettings(Section):
     """How the daemon reacts: the share of the machine that reactions may take."""
 
@@ -196,6 +222,8 @@ class SettingsModel(BaseModel):
     snapshots: SnapshotSettings = SnapshotSettings()
     labels: LabelSettings = LabelSettings()
     commits: CommitSettings = CommitSettings()
+    rag: RagSettings = RagSettings()
+    prime: PrimeSettings = PrimeSettings()
     reactions: ReactionSettings = ReactionSettings()
     metrics: MetricsSettings = MetricsSettings()
     state: StateSettings = StateSettings()

@@ -19,7 +19,7 @@ from gtftd.settings import find_config, find_socket, load_settings, peek, runtim
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 UNSET = {"town", "state_dir", "bus.url", "bus.daemon_password", "bus.publisher_password"}
 UNSET |= {"bus.credentials_file", "bus.tls_ca_file", "bus.server_binary", "beads.port", "beads.databases"}
-UNSET |= {"metrics.port"}
+UNSET |= {"metrics.port", "prime.tokenizer"}
 
 
 @pytest.fixture(autouse=True)
