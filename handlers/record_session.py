@@ -19,3 +19,5 @@ from gtftd.schemas.town import SessionStarted
 async def record_session(event: SessionStarted, evidence: Evidence, collector: Collector) -> None:
     """What was said is kept once, and the row follows from all of it; what it changes is reconciled."""
     await collector.of_sessions(await evidence.add_session(collector.placed(event)))
+    for bead in await evidence.work_beads(event.session_id):
+        await collector.of_bead(bead)

@@ -77,6 +77,12 @@ class Evidence:
 
         return await self._database.write(work)
 
+    async def work_beads(self, session_id: str) -> list[str]:
+        """The beads that it was ever said to have begun with: to others who had them it is a taking over."""
+        sql = "SELECT DISTINCT json_extract(said, '$.work_bead') FROM accounts WHERE kind = 'session' AND id = ?"
+        rows = await self._database.read(lambda connection: connection.execute(sql, (session_id,)).fetchall())
+        return sorted(row[0] for row in rows if row[0])
+
     async def add_end(self, event: SessionEnded) -> list[str]:
         """Keep the end; returns the sessions that it may have ended."""
         at = event.at.timestamp()
