@@ -102,19 +102,20 @@ def state_dir_of(settings: SettingsModel, town: Town, *, environ: Mapping[str, s
     return settings.state_dir or state_home(environ) / town.slug
 
 
-def runtime_socket(state_dir: Path, *, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the daemon listens; makes the folder, and leaves `control.path` when the socket must be elsewhere.
+def runtime_socket(state_dir: Path, name: str = "control", *, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the daemon (`control`) or its index (`index`) listens; makes the folder, and leaves `<name>.path` when
+    the socket must be elsewhere.
 
     Paths of unix sockets are short: a deep state directory has its socket in `$XDG_RUNTIME_DIR` or `/tmp`.
     """
     run = state_dir / "run"
     run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pointer = run / "control.path"
-    inside = run / "control.sock"
+    pointer = run / f"{name}.path"
+    inside = run / f"{name}.sock"
     if len(os.fsencode(inside)) <= _LONGEST_SOCKET_BYTES:
         pointer.unlink(missing_ok=True)
         return inside
-    outside = _short_folder(environ) / f"{_short_name(state_dir)}.sock"
+    outside = _short_folder(environ) / f"{_short_name(state_dir, name)}.sock"
     aside = pointer.with_suffix(".tmp")
     aside.write_text(str(outside))
     aside.rename(pointer)
@@ -141,9 +142,9 @@ def _short_folder(environ: Mapping[str, str]) -> Path:
     return folder
 
 
-def _short_name(state_dir: Path) -> str:
+def _short_name(state_dir: Path, name: str) -> str:
     digest = hashlib.sha256(os.fsencode(state_dir.absolute())).hexdigest()
-    return f"{state_dir.name[:24]}-{digest[:8]}"
+    return f"{state_dir.name[:24]}-{digest[:8]}" + ("" if name == "control" else f"-{name}")
 
 
 def _path(value: str | None) -> Path | None:

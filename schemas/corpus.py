@@ -161,6 +161,7 @@ class EntryStored(Event):
     entry_id: str
     sha256: str
     kind: EntryKind = "session"
+    entry_origin: str = ""
     role: str
     rig: str | None
     bead: str | None
@@ -179,6 +180,8 @@ class EntryWithdrawn(Event):
     entry_id: str
     sha256: str
     session_id: str | None
+    kind: EntryKind = "session"
+    entry_origin: str = ""
 
 
 class EntryTainted(Event):
@@ -192,6 +195,8 @@ class EntryTainted(Event):
     reason: Literal["audit", "purge"]
     snapshots: tuple[str, ...] = ()
     """The snapshots that held it."""
+    kind: EntryKind = "session"
+    entry_origin: str = ""
 
 
 class CollectionSkipped(Event):

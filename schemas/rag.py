@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.schemas.event import Frozen, Moment
 
 Collection = Literal["beads", "configs", "sessions", "formulas", "docs"]
@@ -112,6 +113,8 @@ class SearchResult(Frozen):
 
 class PutParams(Frozen):
     documents: tuple[IndexDocument, ...]
+    forget: bool = False
+    """True: what these documents said before may not remain on disk either."""
 
 
 class PutResult(Frozen):
@@ -133,6 +136,16 @@ class KeepOnlyParams(Frozen):
     """Documents whose id begins with `prefix` and that are not among `ids` are gone from the town: remove them."""
 
     prefix: str = Field(min_length=1)
+    ids: tuple[str, ...]
+
+
+class IdsParams(Frozen):
+    prefix: str = Field(min_length=1)
+
+
+class IdsResult(Frozen):
+    """Documents whose id begins with the prefix."""
+
     ids: tuple[str, ...]
 
 
@@ -194,3 +207,21 @@ class PrimeResult(Frozen):
     counted_by: str
     """Name of the tokenizer, or `estimate`."""
     sections: tuple[PrimeSection, ...]
+
+
+class RebuildParams(Frozen):
+    anew: bool = False
+    """True: forget everything first, vectors too; false: only what differs changes."""
+
+
+class RagStatus(Frozen):
+    """The index as the daemon sees it."""
+
+    state: Literal["ready", "starting", "down", "off"]
+    detail: str = ""
+    index: IndexStatus | None = None
+    feeding: CollectProgress | None = None
+    """How far a feeding has come that runs now."""
+    fed_at: float | None = None
+    """When everything was fed last, in Unix seconds; None: before this start of the daemon."""
+    behind: bool = False

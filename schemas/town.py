@@ -227,6 +227,8 @@ class BeadsSynced(TownEvent):
     database: str
     rows: int
     high_water: Moment
+    beads: tuple[BeadId, ...] = ()
+    """Those that the news is about."""
 
 
 class ConfigChanged(TownEvent):

@@ -120,7 +120,13 @@ class Audit:
         await self._database.write(_barred(contents, row.entry_id))
         snapshots = await asyncio.to_thread(self._taint, contents, reason)
         event = EntryTainted(
-            entry_id=row.entry_id, sha256=row.sha256, kinds=tuple(kinds), reason=reason, snapshots=tuple(snapshots)
+            entry_id=row.entry_id,
+            sha256=row.sha256,
+            kinds=tuple(kinds),
+            reason=reason,
+            snapshots=tuple(snapshots),
+            kind=row.kind,
+            entry_origin=row.origin,
         )
         outgoing = told(event, row.stored_at, None)
         await self._database.write(lambda connection: insert_rows(connection, self._outbox.rows([outgoing])))

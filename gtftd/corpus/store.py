@@ -227,6 +227,7 @@ def _stored(row: EntryRow, previous: str | None) -> EntryStored:
         entry_id=row.entry_id,
         sha256=row.sha256,
         kind=row.kind,
+        entry_origin=row.origin,
         role=row.role,
         rig=row.rig,
         bead=row.bead,
@@ -240,7 +241,9 @@ def _stored(row: EntryRow, previous: str | None) -> EntryStored:
 
 
 def _withdrawn(row: EntryRow) -> EntryWithdrawn:
-    return EntryWithdrawn(entry_id=row.entry_id, sha256=row.sha256, session_id=row.session_id)
+    return EntryWithdrawn(
+        entry_id=row.entry_id, sha256=row.sha256, session_id=row.session_id, kind=row.kind, entry_origin=row.origin
+    )
 
 
 def told(event: EntryStored | EntryWithdrawn | EntryTainted, at: float, cause: str | None) -> Outgoing:

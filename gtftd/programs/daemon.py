@@ -89,6 +89,7 @@ class Daemon:
             bus += [self._start(group, self._publish(), "publisher")]
             reactions = self._start(group, parts.runtime.run(), "reactions")
             keeper = self._start(group, beat(parts), "beat")
+            index = self._start(group, parts.keeper_of_index.run(), "index")
             keeper_of_corpus = self._start(group, upkeep(parts), "upkeep")
             sources = [self._start(group, work, name) for name, work in self._sources().items()]
             await self._ready()
@@ -98,7 +99,7 @@ class Daemon:
             await _end([*sources, keeper_of_corpus])
             drained = await parts.runtime.drain(parts.settings.reactions.drain_s)
             log.info("daemon.drained", complete=drained)
-            await _end([reactions, keeper, *bus])
+            await _end([reactions, keeper, index, *bus])
             await parts.bus.close()
 
     def _sources(self) -> dict[str, Coroutine[Any, Any, None]]:

@@ -18,6 +18,7 @@ from gtftd.control.logtail import log_file, tail_log
 from gtftd.control.server import ControlServer
 from gtftd.errors import Invalid
 from gtftd.programs.corpus_orders import CollectOrders, SafetyOrders
+from gtftd.programs.rag_orders import RagOrders
 from gtftd.schemas import control as wire
 from gtftd.schemas import corpus_views as views
 from gtftd.schemas.protocol import Answer, NoParams
@@ -55,6 +56,7 @@ class Orders:
         server.verb("entries", views.EntriesParams, self.entries)
         CollectOrders(self._parts).register(server)
         SafetyOrders(self._parts.audit, self._parts.review).register(server)
+        RagOrders(self._parts.settings, self._parts.index, self._parts.keeper_of_index).register(server)
 
     async def version(self, _: NoParams) -> wire.VersionResult:
         return wire.VersionResult(version=gtftd.__version__, python=platform.python_version(), pid=os.getpid())

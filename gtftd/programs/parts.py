@@ -15,12 +15,15 @@ from gtftd.control.listing import entries_folder
 from gtftd.corpus import BeadDatabases, BeadsAccess, Collector, Documents, EntryStore, Evidence, Filing
 from gtftd.corpus.audit import Audit, Taint
 from gtftd.corpus.in_force import ConventionHistory
+from gtftd.corpus.living import LivingBeads
 from gtftd.corpus.review import Review, read_restored
 from gtftd.corpus.rows import EntryRow
 from gtftd.errors import GtftdError, NoSpace
 from gtftd.health import Health
 from gtftd.metrics import Activity, Metrics
+from gtftd.programs.indexing import IndexKeeper, IndexLine, TownBeads
 from gtftd.programs.scrubbing import LatestScrubber
+from gtftd.rag import Feed
 from gtftd.schemas.event import Event
 from gtftd.schemas.settings import SettingsModel
 from gtftd.sources.beads import BeadsPoller
@@ -69,6 +72,7 @@ class Parts(Ground):
         self.evidence = Evidence(self.database, settings.labels)
         self.poller = BeadsPoller(self.town.read, settings.beads, self.outbox, self.database, self.health, self.metrics)
         self._make_corpus()
+        self._make_index()
         self._make_bus()
         self._make_sources()
 
@@ -89,6 +93,18 @@ class Parts(Ground):
         again = _collect_again(self.collector, self.documents, scrubber)
         self.review = Review(self.database, self.store, self.collector, scrubber, again, town)
 
+    def _make_index(self) -> None:
+        settings, town = self.settings, self.town.read
+        access = BeadsAccess(self.poller.reader, lambda: beads_databases(town(), settings.beads))
+        beads = TownBeads(LivingBeads(access, self.scrubber), town, settings.collection)
+        self.index = IndexLine(self.state_dir)
+        self.feed_of_index = Feed(
+            self.index, self.store, beads if settings.beads.enabled else None, is_off=not settings.rag.enabled
+        )
+        self.keeper_of_index = IndexKeeper(
+            settings, self.state_dir, self.index, self.feed_of_index, self.database, self.scrubber, self.health
+        )
+
     def _make_bus(self) -> None:
         settings = self.settings.bus
         embedded = None if settings.url else EmbeddedServer(self.state_dir / "bus", settings, f"gtftd-{self.slug}")
@@ -103,6 +119,7 @@ class Parts(Ground):
         )
         services: Mapping[type, object] = {
             Evidence: self.evidence, Collector: self.collector, EntryStore: self.store, Documents: self.documents,
+            Feed: self.feed_of_index,
         }  # fmt: skip
         reactions = discover(handlers)
         self.runtime = Runtime(reactions, bind(reactions, services), place, self.database)

@@ -287,6 +287,7 @@ class BeadsPoller:
             database=name,
             rows=len(rows),
             high_water=shifted(newest.replace(tzinfo=UTC), corrected.offset_s),
+            beads=tuple(beads),
         )
         identity = event_id("beads.synced", name, *sorted(head.key for head in fresh))
         return _News(

@@ -54,6 +54,10 @@ settle_s = 2
 [commits]
 poll_s = 0.4
 """
+WITHOUT_INDEX = """
+[rag]
+enabled = false
+"""
 
 
 def until(condition: Callable[[], Any], what: str, *, within_s: float = 60) -> Any:
@@ -140,14 +144,16 @@ class Life:
 class Daemon:
     """One gtftd on one state directory, started and ended as often as a test likes."""
 
-    def __init__(self, town: SampleTown, state_dir: Path, *, quiet_s: float = 6.0, config: str = "") -> None:
+    def __init__(
+        self, town: SampleTown, state_dir: Path, *, quiet_s: float = 6.0, config: str = "", index: bool = False
+    ) -> None:
         self.town = town
         self.state_dir = state_dir
         self.process: subprocess.Popen[bytes] | None = None
         self.lives: list[Life] = []
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._config = town.folder / f"{state_dir.name}.toml"
-        self._config.write_text(QUICK.format(quiet_s=quiet_s) + config)
+        self._config.write_text(QUICK.format(quiet_s=quiet_s) + ("" if index else WITHOUT_INDEX) + config)
         self._output = town.folder / f"{state_dir.name}.out"
 
     @property

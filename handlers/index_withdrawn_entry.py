@@ -1,0 +1,21 @@
+"""When an entry is withdrawn, let nobody find it any more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from gtftd.bus import Retry, on
+from gtftd.rag import Feed
+from gtftd.schemas.corpus import EntryWithdrawn
+
+
+@on(
+    EntryWithdrawn,
+    key=lambda event: f"{event.entry_id}/{event.sha256}",
+    retry=Retry(attempts=6, first=timedelta(seconds=1), most=timedelta(minutes=2)),
+    concurrency=2,
+    timeout=timedelta(minutes=2),
+)
+async def index_withdrawn_entry(event: EntryWithdrawn, feed: Feed) -> None:
+    """The index is told what the store holds now: what was stored again meanwhile stays."""
+    await feed.entry_changed(event.entry_id, event.kind, event.entry_origin)
