@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gtftd.ctl import config, corpus, emit, events, hooks, orders, parked, reading, run, town
+from gtftd.ctl import config, corpus, emit, events, hooks, orders, parked, prime, rag, reading, run, town
 
 app = typer.Typer(
     name="gtftctl",
@@ -21,6 +21,8 @@ emit.register(app)
 events.register(app)
 app.add_typer(parked.app, name="parked")
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(rag.app, name="rag")
+app.add_typer(prime.app, name="prime")
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(town.app, name="town")
 app.add_typer(config.app, name="config")

@@ -124,7 +124,7 @@ class _Settings:
         yield "it is the town's default_agent", _text(self.town, "default_agent")
 
     def _checked(self, place: str, alias: str) -> ServingAgent:
-        """Custom agents gt starts without a look; a registered one that it does not find it replaces, with a warning."""
+        """Custom agents gt starts without a look; a registered one that is not there it replaces, with a warning."""
         if self._custom(alias) is not None or (alias in _BUILT_IN and alias not in self.registered):
             return ServingAgent(alias, place)
         entry = self.registered.get(alias)

@@ -37,10 +37,14 @@ class JsonFile:
 
         Raises Busy when somebody changed the file since it was read, NoSpace on a full disk.
         """
+        self.put_back(self._encoded())
+
+    def put_back(self, content: bytes) -> None:
+        """As `replace`, with these bytes: what the file once was."""
         target = self.path.resolve()
         aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
         try:
-            _write(aside, self._encoded(), like=target)
+            _write(aside, content, like=target)
             crash_point("settings.written")
             self._refuse_changed()
             aside.rename(target)
