@@ -18,6 +18,7 @@ DEFAULT = "claude"
 _DOG = "claude-haiku"
 _BUILT_IN = {DEFAULT, "gemini", "codex", "cursor", "auggie", "amp", "opencode", "copilot", "pi", "omp", "vibe"}
 _BUILT_IN |= {"groq-compound"}
+_TABLES = ("agents", "role_agents", "crew_agents", "worker_agents", "runtime")
 _MAX_BYTES = 1024 * 1024
 Table = Mapping[str, object]
 Which = Callable[[str], str | None]
@@ -85,6 +86,9 @@ class _Settings:
         return cls(_load(root / "config.json"), _load(inside / "config.json") if inside else {}, registered, which)
 
     def resolve(self, role: str, name: str | None, tier: str) -> ServingAgent:
+        for settings in (self.rig, self.town):
+            for key in _TABLES:
+                _table(settings, key)  # gt reads the whole file or none of it
         if runtime := _table(self.rig, "runtime"):
             alias = _text(runtime, "provider") or _text(runtime, "command") or DEFAULT
             return ServingAgent(alias, "the rig's settings have a runtime, which wins over every alias")
