@@ -122,13 +122,13 @@ def runtime_socket(state_dir: Path, name: str = "control", *, environ: Mapping[s
     return outside
 
 
-def find_socket(state_dir: Path) -> Path:
-    """Where the daemon of this state directory listens, if it runs."""
+def find_socket(state_dir: Path, *, name: str = "control") -> Path:
+    """Where the daemon of this state directory listens, or its child of that name, if it runs."""
     run = state_dir / "run"
     try:
-        return Path((run / "control.path").read_text().strip())
+        return Path((run / f"{name}.path").read_text().strip())
     except OSError:
-        return run / "control.sock"
+        return run / f"{name}.sock"
 
 
 def _short_folder(environ: Mapping[str, str]) -> Path:

@@ -35,6 +35,7 @@ class Limits:
     idle_s: float = 60.0
     read_s: float = 10.0
     write_s: float = 10.0
+    request_bytes: int = MAX_REQUEST_BYTES
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class ControlServer:
         try:
             listener = _bind(self.path)
             self._inode = self.path.stat().st_ino
-            self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=MAX_REQUEST_BYTES)
+            self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=self._limits.request_bytes)
         except BaseException:
             self._release()
             raise
@@ -205,7 +206,7 @@ class _Peer:
             async with asyncio.timeout(self._limits.read_s):
                 return first + await self._reader.readuntil(b"\n")
         except asyncio.LimitOverrunError:
-            raise Invalid(f"a request has at most {MAX_REQUEST_BYTES} bytes") from None
+            raise Invalid(f"a request has at most {self._limits.request_bytes} bytes") from None
         except asyncio.IncompleteReadError:
             raise _GoneError("hung up in the middle of a line") from None
         except TimeoutError:
