@@ -12,7 +12,7 @@ TRAP = "export PATH="
 _ASSIGNED = r"""(?:[A-Za-z_]\w*=(?:'[^']*'|"[^"]*"|[^\s'";&|<>()]*)[ \t]+)*"""
 _PRIME = r"""(?:'[^'\n]*/gt'|"[^"\n]*/gt"|[^\s'"`;&|<>()]*/gt|gt) prime --hook"""
 _PLAIN = re.compile(
-    rf"(?P<before>^|&&|\|\||[;|({{!]|\bthen\b|\bdo\b)(?P<blank>\s*)"
+    rf"(?P<before>^|(?<!>)&|[;|({{!]|\bthen\b|\bdo\b)(?P<blank>\s*)"
     rf"(?P<assigned>{_ASSIGNED})(?P<prime>{_PRIME})(?=\s*(?:$|[;|&)}}<>]|\d>))"
 )
 _WRAPPED = re.compile(
