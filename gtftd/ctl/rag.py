@@ -63,7 +63,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """The same search, and why each hit stands where it stands."""
-    found = _search(target, words, rig, collections, limit)
+    found = _search(target, words, rig, collections, limit, explain=True)
     if as_json:
         show.print_json(found.model_dump(mode="json"))
         return
@@ -141,7 +141,13 @@ def rebuild(
 
 
 def _search(
-    target: Target, words: list[str], rig: str | None, collections: list[str] | None, limit: int
+    target: Target,
+    words: list[str],
+    rig: str | None,
+    collections: list[str] | None,
+    limit: int,
+    *,
+    explain: bool = False,
 ) -> SearchResult:
     from gtftd.schemas.rag import Collection, SearchResult
 
@@ -152,9 +158,8 @@ def _search(
     text = " ".join(words).strip()
     if not text:
         raise typer.BadParameter("give at least one word to look for")
-    answer = target.client().call(
-        "rag.search", text=text[:8192], rig=rig, everything=rig is None, collections=collections or [], limit=limit
-    )
+    chosen = {"rig": rig, "everything": rig is None, "collections": collections or []}
+    answer = target.client().call("rag.search", text=text[:8192], limit=limit, explain=explain, **chosen)
     return SearchResult.model_validate(answer)
 
 
