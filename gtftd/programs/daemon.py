@@ -89,10 +89,10 @@ class Daemon:
             bus += [self._start(group, self._publish(), "publisher")]
             reactions = self._start(group, parts.runtime.run(), "reactions")
             keeper = self._start(group, beat(parts), "beat")
-            index = self._start(group, parts.keeper_of_index.run(), "index")
             keeper_of_corpus = self._start(group, upkeep(parts), "upkeep")
             sources = [self._start(group, work, name) for name, work in self._sources().items()]
             await self._ready()
+            index = self._start(group, parts.keeper_of_index.run(), "index")
             await self._stop.wait()
             self.phase = "stopping"
             notify(STOPPING, status("draining"), extend_timeout(parts.settings.reactions.drain_s + 10))
