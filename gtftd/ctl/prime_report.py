@@ -77,11 +77,12 @@ def report(
     Before: DIR's role template, formula, town CLAUDE.md and PRIME.md; without DIR what `gtftctl corpus prime` caught.
     After: what the daemon makes now; without a daemon only the before is told.
     """
-    from gtftd.rag.tokens import counter
+    from gtftd.rag.tokens import load_counter
     from gtftd.settings import load_settings
 
     prime = load_settings(target.config).prime
-    count = counter(str(tokenizer or prime.tokenizer) if tokenizer or prime.tokenizer else None)
+    chosen = tokenizer or prime.tokenizer
+    count = load_counter(str(chosen) if chosen else None)
     found = list(_pieces(target, templates, role or []))
     rig = rig or _first_rig(target)
     reports = [_report(target, one, pieces, rig, count.count, prime.most_tokens) for one, pieces in found]
@@ -104,7 +105,10 @@ def _pieces(target: Target, templates: Path | None, roles: list[str]) -> Iterato
         for role in _chosen(roles_in(templates), roles, f"{templates}"):
             yield role, list(role_prime(templates, role))
         return
-    captured = dict(_captured(target))
+    try:
+        captured = dict(_captured(target))
+    except Missing:  # no state: no daemon ever ran here
+        captured = {}
     if not captured:
         raise Missing(
             "what gt tells today is not known: collect it with `gtftctl corpus prime`, "
@@ -175,10 +179,17 @@ def _print(reports: list[RoleReport], counted_by: str) -> None:
         for line in one.after or ():
             table.add_row("", Text(show.clean(_named(line)), show.DIM), "", f"{line.tokens:,}")
     show.console().print(table)
-    show.print_line(f"before: tokens counted by {counted_by}")
+    for text in _counted(reports, counted_by):
+        show.print_line(text)
     for why in dict.fromkeys(one.why for one in reports if one.why):
         roles = ", ".join(one.role for one in reports if one.why == why)
         show.print_line(f"no short prime for {roles}: {show.clean(why)}")
+
+
+def _counted(reports: list[RoleReport], counted_by: str) -> Iterator[str]:
+    """By what; the daemon may count by another tokenizer than was given here."""
+    others = sorted({one.counted_by for one in reports if one.counted_by} - {counted_by})
+    yield f"Tokens are counted by {counted_by}{f', after by {show.clean(others[0])}' if others else ''}."
 
 
 def _named(line: Line) -> str:
@@ -194,7 +205,8 @@ def _markdown(reports: list[RoleReport], counted_by: str) -> Iterator[str]:
         after = f"{one.total_after:,}" if one.total_after is not None else ""
         yield f"| {one.role} | {one.total_before:,} | {later} | {after} | {one.saved} |"
     yield ""
-    yield f"Tokens, counted by {_cell(counted_by)}."
+    for text in _counted(reports, counted_by):
+        yield _cell(text)
     for one in reports:
         yield ""
         yield f"### {one.role}"

@@ -117,7 +117,8 @@ class PrimeTown:
 
     def environ(self, **more: str) -> dict[str, str]:
         kept = {"HOME": str(self.home), "PATH": f"{self.gt.parent}:/usr/bin:/bin"}
-        return {**kept, "GT_ROLE": ROLE, "GT_ROOT": str(self.root), "GT_TOWN_ROOT": str(self.root), **more}
+        patient = {"GTFTD_PRIME__TIMEOUT_S": "1.5"}  # a busy machine is not what is tested
+        return {**kept, **patient, "GT_ROLE": ROLE, "GT_ROOT": str(self.root), "GT_TOWN_ROOT": str(self.root), **more}
 
     def calls(self) -> list[dict[str, Any]]:
         """What the gt that tells was called with, in order."""
@@ -164,6 +165,27 @@ def make_prime_town(folder: Path) -> PrimeTown:
     made.gt.write_text(GT.format(python=sys.executable, log=str(folder / "gt.log"), full=FULL))
     made.gt.chmod(0o755)
     return made
+
+
+def make_checkout(folder: Path) -> Path:
+    """Of gt, with two roles: the least that a prime is put together from."""
+    files = {
+        "internal/templates/roles/polecat.md.tmpl": "# {{ cmd }}\n## Who\n{{ .Polecat }}\n",
+        "internal/templates/roles/witness.md.tmpl": "# W\n",
+        "internal/templates/townroot/claude.md": "Run {{cmd}} prime\n",
+        ".beads/PRIME.md": "beads\n",
+        "internal/formula/formulas/mol-polecat-work.formula.toml": _formula("mol-polecat-work"),
+        "internal/formula/formulas/mol-witness-patrol.formula.toml": _formula("mol-witness-patrol"),
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def _formula(name: str) -> str:
+    step = '[[steps]]\nid = "a"\ntitle = "First"\ndescription = "' + "long " * 40 + '\\nsecond line"\n'
+    return f'formula = "{name}"\nversion = 1\n{step}'
 
 
 def _base() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from gtftd.errors import Invalid, Missing
 from gtftd.town.role_prime import SAMPLE, role_prime, roles_in
 from gtftd.town.role_template import Part, render, split
+from tests.support.prime import make_checkout
 
 TEMPLATES = Path(__file__).parent.parent / "support" / "role_templates"
 
@@ -78,30 +79,9 @@ def test_a_folder_that_is_no_checkout_is_told(tmp_path: Path) -> None:
         roles_in(tmp_path)
 
 
-def checkout(folder: Path) -> Path:
-    """The least that a role needs."""
-    files = {
-        "internal/templates/roles/polecat.md.tmpl": "# {{ cmd }}\n## Who\n{{ .Polecat }}\n",
-        "internal/templates/roles/witness.md.tmpl": "# W\n",
-        "internal/templates/townroot/claude.md": "Run {{cmd}} prime\n",
-        ".beads/PRIME.md": "beads\n",
-        "internal/formula/formulas/mol-polecat-work.formula.toml": formula("mol-polecat-work"),
-        "internal/formula/formulas/mol-witness-patrol.formula.toml": formula("mol-witness-patrol"),
-    }
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
-
-
-def formula(name: str) -> str:
-    step = '[[steps]]\nid = "a"\ntitle = "First"\ndescription = "' + "long " * 40 + '\\nsecond line"\n'
-    return f'formula = "{name}"\nversion = 1\n{step}'
-
-
 def test_a_polecat_begins_with_every_step_of_its_work(tmp_path: Path) -> None:
     """As gt prints it: role, formula, the town's instructions, beads."""
-    pieces = list(role_prime(checkout(tmp_path), "polecat"))
+    pieces = list(role_prime(make_checkout(tmp_path), "polecat"))
     names = ["(top)", "Who", "mol-polecat-work, its steps", "", ""]
     assert names == [piece.name for piece in pieces]
     assert "## Who\nnux\n" == pieces[1].text
@@ -112,7 +92,7 @@ def test_a_polecat_begins_with_every_step_of_its_work(tmp_path: Path) -> None:
 
 def test_a_patrol_is_told_in_short_and_read_in_full_later(tmp_path: Path) -> None:
     """The first line of each step, cut; the whole formula is not in what gt prints."""
-    pieces = list(role_prime(checkout(tmp_path), "witness"))
+    pieces = list(role_prime(make_checkout(tmp_path), "witness"))
     summary = next(piece for piece in pieces if piece.name.endswith("its summary"))
     assert "second line" not in summary.text
     assert "..." in summary.text
@@ -121,7 +101,7 @@ def test_a_patrol_is_told_in_short_and_read_in_full_later(tmp_path: Path) -> Non
 
 def test_a_formula_without_steps_is_told(tmp_path: Path) -> None:
     """Rather than counted as nothing."""
-    folder = checkout(tmp_path)
+    folder = make_checkout(tmp_path)
     (folder / "internal/formula/formulas/mol-polecat-work.formula.toml").write_text("not = [toml")
     with pytest.raises(Invalid, match="has no steps"):
         list(role_prime(folder, "polecat"))
