@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ from gtftd.town.formula import Formula, Step, Variable, read_formula
 
 _LIFE = ("Description", "Design", "Acceptance criteria", "Notes")
 _TAIL = ("Dependencies (", "Slings", "History")
-_EMPTY = ""
+_MANY_DOTS = 200
+"""In one line: `a.a.a...` as a key takes tomllib seconds, so such a file is no formula."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,20 @@ def _passages(document: IndexDocument) -> Iterator[Passage]:
 def _of_formula(document: IndexDocument) -> Iterator[Passage]:
     path = document.id.removeprefix("file:")
     name = PurePath(path).name
-    formula = read_formula(name, document.text.encode("utf-8", "replace"))
-    told = list(_told(formula))
+    told: list[Passage] = []
+    if not any(line.count(".") > _MANY_DOTS for line in document.text.splitlines()):
+        told = list(_told(read_formula(name, document.text.encode("utf-8", "replace"))))
     if told:
+        yield from (Passage("", remark) for remark in pack(_opening_remarks(document.text)))
         yield from told
     else:  # an overlay, or a file that cannot be parsed: its words may be looked for all the same
         yield from by_headings(document.text)
+
+
+def _opening_remarks(text: str) -> list[str]:
+    """The comment at the top of a TOML file."""
+    lines = itertools.takewhile(lambda line: not line.strip() or line.startswith("#"), text.splitlines())
+    return [line.lstrip("#").strip() for line in lines]
 
 
 def _told(formula: Formula) -> Iterator[Passage]:
@@ -118,11 +129,10 @@ def _of_variable(variable: Variable) -> str:
 
 
 def _of_step(step: Step) -> str:
-    head = [f"step {step.id}" + (f": {step.title}" if step.title else "")]
+    """As the file writes it, so that what is looked for in a formula's own words is found."""
+    head = [f'{name} = "{value}"' for name in ("id", "title", "focus") if (value := getattr(step, name))]
     if step.needs:
-        head.append(f"needs: {', '.join(step.needs)}")
-    if step.focus:
-        head.append(f"focus: {step.focus}")
+        head.append(f"needs = [{', '.join(json.dumps(need, ensure_ascii=False) for need in step.needs)}]")
     parts = ["\n".join(head), step.description.strip()]
     if step.acceptance:
         parts.append(f"acceptance: {step.acceptance.strip()}")

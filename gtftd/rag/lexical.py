@@ -59,6 +59,9 @@ class Lexical:
         self._index = tantivy.Index(self._schema)
         self._index.register_tokenizer("words", self._words)
         self._index.register_tokenizer("names", TextAnalyzerBuilder(Tokenizer.whitespace()).build())
+        self._index.config_reader(
+            "manual"
+        )  # the usual one looks for news ten times a second, and a reload waits for it
         self._writer = self._index.writer(_HEAP_BYTES, 1)
         self._numbers: dict[str, int] = {}
         self._ids: dict[int, str] = {}
@@ -169,7 +172,7 @@ class Lexical:
 
 def _analyzer() -> TextAnalyzer:
     return (
-        TextAnalyzerBuilder(Tokenizer.regex(r"[\p{L}\p{N}]+"))
+        TextAnalyzerBuilder(Tokenizer.simple())
         .filter(Filter.remove_long(64))
         .filter(Filter.lowercase())
         .filter(Filter.stopword("english"))

@@ -18,7 +18,7 @@ _HEADING = re.compile(r"^(#{1,6})[ \t]+(\S[^\n]{0,300}?)[ \t]*#*[ \t]*$")
 _FENCE = re.compile(r"^[ \t]{0,8}(```|~~~)")
 _PIECES = re.compile(r"[A-Za-z]+|[0-9]+|[^\sA-Za-z0-9]")
 _WORD_CHARS = 7
-_PIECE_CHARS = 4 * BUDGET
+_PIECE_CHARS = 2 * BUDGET
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,15 @@ def names_of(text: str) -> Iterator[str]:
     """
     for found in _NAME.finditer(text):
         name = found[0]
+        if name.isalnum() and (name[1:].islower() or name.isdigit()):
+            continue  # a plain word, found out ten times as fast as by the expression below
         if len(name) > MAX_NAME or not _INNER.search(name):
             continue
         small = name.lower()
-        yield small
         bare = small.lstrip("-")
+        if len(bare) < 2:
+            continue
+        yield small
         if bare != small:
             yield bare
         if _SPLITS.search(bare):

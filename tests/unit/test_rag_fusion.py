@@ -1,0 +1,38 @@
+"""From two rankings to one."""
+
+from __future__ import annotations
+
+from gtftd.rag.fusion import fuse, reciprocal
+from hypothesis import given
+from hypothesis import strategies as st
+
+SCORES = st.dictionaries(st.sampled_from("abcdefghij"), st.integers(-5, 50).map(float), max_size=10)
+
+
+def ranking(scores: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+
+
+@given(SCORES, SCORES)
+def test_fusing_keeps_every_candidate_once_and_in_order(lexical: dict[str, float], dense: dict[str, float]) -> None:
+    """Nothing is lost or doubled, scores lie in 0 to 1 and fall, equals are in the order of their ids."""
+    for fused in (fuse(ranking(lexical), ranking(dense)), reciprocal([ranking(lexical), ranking(dense)])):
+        assert set(lexical) | set(dense) == {chunk for chunk, _ in fused}
+        assert len(fused) == len({chunk for chunk, _ in fused})
+        assert fused == sorted(fused, key=lambda item: (-item[1], item[0]))
+        assert all(0 <= score <= 1 + 1e-9 for _, score in fused)
+
+
+@given(SCORES)
+def test_one_ranking_alone_decides(scores: dict[str, float]) -> None:
+    """With the other empty (no model yet, or no word in common) its order is kept where scores differ."""
+    for fused in (fuse(ranking(scores), []), fuse([], ranking(scores))):
+        told = [scores[chunk] for chunk, _ in fused]
+        assert told == sorted(told, reverse=True)
+
+
+@given(SCORES, SCORES, st.sampled_from("abcdefghij"))
+def test_what_is_best_in_both_is_best(lexical: dict[str, float], dense: dict[str, float], best: str) -> None:
+    """A chunk that leads both rankings leads."""
+    fused = fuse(ranking(lexical | {best: 60.0}), ranking(dense | {best: 60.0}))
+    assert best == fused[0][0]
