@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gtftd.rag.chunking import Chunk, chunks_of
 from gtftd.rag.passages import BUDGET, by_headings, cost, pack
 from gtftd.schemas.rag import MAX_TEXT, Collection, IndexDocument
-from hypothesis import given
-from hypothesis import strategies as st
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 FORMULA = '''
@@ -130,7 +131,7 @@ def test_sessions_are_packed_as_they_were_said() -> None:
 
 
 def test_ids_say_what_and_whose() -> None:
-    """The same text in two rigs, two documents or twice in one is several chunks; elsewhere in the document the same."""
+    """The same text in two rigs, two documents or twice in one is several chunks; elsewhere in a document the same."""
     text = "# A\n\nsame\n\n# A\n\nsame\n"
     first, second = made(text)
     assert first.id != second.id

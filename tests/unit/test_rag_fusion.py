@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gtftd.rag.fusion import fuse, reciprocal
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gtftd.rag.fusion import fuse, reciprocal
 
 SCORES = st.dictionaries(st.sampled_from("abcdefghij"), st.integers(-5, 50).map(float), max_size=10)
 
