@@ -68,6 +68,8 @@ class EmbeddingQueue:
         self._waiting: list[tuple[float, int, str]] = []
         self._order = itertools.count()
         self._changed: dict[str, Collection] = {}
+        self._gone: dict[str, Collection] = {}
+        """Of no hurry: a start deletes vectors without chunks too."""
         self._remake = False
         self._forget_at = math.inf
         self._busy = True
@@ -96,8 +98,7 @@ class EmbeddingQueue:
     def removed(self, chunks: Iterable[tuple[str, Collection]]) -> None:
         """These are gone."""
         with self._wake:
-            self._changed.update(chunks)
-            self._wake.notify_all()
+            self._gone.update(chunks)
 
     def will_forget(self) -> None:
         """Something is about to be forgotten: Chroma's files are written anew, since they keep what was deleted."""
@@ -111,6 +112,7 @@ class EmbeddingQueue:
             self._texts = texts
             self._waiting.clear()
             self._changed.clear()
+            self._gone.clear()
             self._spare.clear()
             self._remake = True
             self._wake.notify_all()
@@ -145,6 +147,7 @@ class EmbeddingQueue:
                 if time.monotonic() - checked > CHECK_S:
                     checked = time.monotonic()
                     vectors.check()
+                    self._delete(vectors)
                 self._embed_next(embedder)
                 if self._remake or time.monotonic() >= self._forget_at:
                     self._make_anew(vectors)
@@ -234,17 +237,19 @@ class EmbeddingQueue:
     def _persist(self, vectors: Vectors) -> None:
         with self._wake:
             changed, self._changed = self._changed, {}
-            self._busy = True
         for collection in COLLECTIONS:
-            ids = [id_ for id_, theirs in changed.items() if theirs == collection]
-            if not ids:
-                continue
             with self._lock:
-                there, found = self._matrix.vectors(ids)
-            if there:
-                vectors.upsert(collection, there, found)
-            if gone := set(ids) - set(there):
-                vectors.delete(collection, sorted(gone))
+                ids, found = self._matrix.vectors(_of(collection, changed))
+            if ids:
+                vectors.upsert(collection, ids, found)
+
+    def _delete(self, vectors: Vectors) -> None:
+        with self._wake, self._lock:
+            gone = {id_: theirs for id_, theirs in self._gone.items() if self._matrix.row(id_) is None}
+            self._gone = {}
+        for collection in COLLECTIONS:
+            if ids := _of(collection, gone):
+                vectors.delete(collection, ids)
 
     def _heal(self, vectors: Vectors, reason: str) -> None:
         """Make Chroma anew; when even that fails, later once more: searches need it not."""
@@ -264,6 +269,7 @@ class EmbeddingQueue:
         with self._wake:
             self._remake = False
             self._changed.clear()
+            self._gone.clear()
             self._forget_at = math.inf
         vectors.wipe()
         with self._wake:
@@ -276,3 +282,7 @@ class EmbeddingQueue:
             if ids:
                 vectors.upsert(collection, ids, found)
         vectors.opened()
+
+
+def _of(collection: Collection, chunks: dict[str, Collection]) -> list[str]:
+    return [id_ for id_, theirs in chunks.items() if theirs == collection]

@@ -13,7 +13,8 @@ from gtftd.rag.embedding import clean
 from gtftd.rag.words import names_of
 from gtftd.schemas.rag import Collection
 
-_HEAP_BYTES = 32_000_000
+_HEAP_BYTES = 15_000_000
+"""The least that tantivy takes: a commit after one chunk costs what this costs to set up."""
 _MOST_WORDS = 64
 _MOST_NAMES = 24
 _TOWN = "town"
@@ -59,9 +60,7 @@ class Lexical:
         self._index = tantivy.Index(self._schema)
         self._index.register_tokenizer("words", self._words)
         self._index.register_tokenizer("names", TextAnalyzerBuilder(Tokenizer.whitespace()).build())
-        self._index.config_reader(
-            "manual"
-        )  # the usual one looks for news ten times a second, and a reload waits for it
+        self._index.config_reader("manual")  # the usual one reloads ten times a second, and not sooner
         self._writer = self._index.writer(_HEAP_BYTES, 1)
         self._numbers: dict[str, int] = {}
         self._ids: dict[int, str] = {}

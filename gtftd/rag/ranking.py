@@ -24,11 +24,13 @@ NEWER = 0.03
 HALF_LIFE_S = 180 * 86400.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     row: Row
     score: float
-    scores: Scores
+    exact: bool
+    fused: float
+    freshness: float
 
 
 def candidates(
@@ -39,28 +41,36 @@ def candidates(
     now: datetime,
 ) -> list[Candidate]:
     """All that was found, best first. `rows`: what the asker may see; `named`: the documents that the query names."""
-    lexical = [(id_, score) for id_, score in lexical if id_ in rows]
-    fused = dict(fuse(lexical, dense))
-    by_words = {id_: (place, score) for place, (id_, score) in enumerate(lexical, 1)}
-    by_meaning = {id_: (place, score) for place, (id_, score) in enumerate(dense, 1)}
+    fused = dict(fuse([(id_, score) for id_, score in lexical if id_ in rows], dense))
     first = _first_of(named, fused, rows)
     found = []
     for id_, row in rows.items():
-        place, bm25 = by_words.get(id_, (None, None))
-        rank, cosine = by_meaning.get(id_, (None, None))
         fresh = freshness((now - row.updated_at).total_seconds())
-        scores = Scores.model_construct(
-            exact=id_ in first,
+        summed = fused.get(id_, 0.0)
+        found.append(Candidate(row, summed * fresh, id_ in first, summed, fresh))
+    found.sort(key=lambda one: (not one.exact, -one.score, one.row.ordinal, one.row.id))
+    return found
+
+
+class Explainer:
+    """Says of a hit why it stands where it stands."""
+
+    def __init__(self, lexical: Sequence[tuple[str, float]], dense: Sequence[tuple[str, float]]) -> None:
+        self._lexical = {id_: (place, score) for place, (id_, score) in enumerate(lexical, 1)}
+        self._dense = {id_: (place, score) for place, (id_, score) in enumerate(dense, 1)}
+
+    def scores(self, one: Candidate) -> Scores:
+        place, bm25 = self._lexical.get(one.row.id, (None, None))
+        rank, cosine = self._dense.get(one.row.id, (None, None))
+        return Scores(
+            exact=one.exact,
             lexical=bm25,
             lexical_rank=place,
             dense=cosine,
             dense_rank=rank,
-            fused=fused.get(id_, 0.0),
-            freshness=fresh,
+            fused=one.fused,
+            freshness=one.freshness,
         )
-        found.append(Candidate(row, scores.fused * fresh, scores))
-    found.sort(key=lambda one: (-one.score, one.row.ordinal, one.row.id))
-    return sorted(found, key=lambda one: not one.scores.exact)
 
 
 def freshness(age_s: float) -> float:
@@ -78,7 +88,7 @@ def diverse(found: Iterable[Candidate], vectors: Mapping[str, Floats], limit: in
             continue
         vector = vectors.get(one.row.id)
         if vector is not None:
-            if said and not one.scores.exact and float(np.max(np.stack(said) @ vector)) > SAME:
+            if said and not one.exact and float(np.max(np.stack(said) @ vector)) > SAME:
                 continue
             said.append(vector)
         of_document[one.row.document] += 1

@@ -14,11 +14,11 @@ import numpy as np
 
 from gtftd.rag.matrix import Floats, Matrix, Row
 from gtftd.rag.names import Names
-from gtftd.rag.ranking import Candidate, candidates, diverse
+from gtftd.rag.ranking import Candidate, Explainer, candidates, diverse
 from gtftd.rag.stored import StoredChunk
 from gtftd.rag.texts import Texts
 from gtftd.rag.wordbook import Wordbook
-from gtftd.schemas.rag import Hit, Scores, SearchQuery, SearchResult
+from gtftd.schemas.rag import Hit, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
     from gtftd.rag.embedding import Embedder
@@ -52,7 +52,8 @@ class Search:
         ordered = candidates(found.rows, lexical, found.dense, found.named, now)
         best = diverse(ordered, found.vectors, query.limit)
         stored = texts.chunks(one.row.id for one in best)
-        hits = tuple(_hit(one, stored[one.row.id], query.explain) for one in best if one.row.id in stored)
+        explainer = Explainer(lexical, found.dense) if query.explain else Explainer((), ())
+        hits = tuple(_hit(one, stored[one.row.id], explainer) for one in best if one.row.id in stored)
         watch.lap("rank")
         return SearchResult(hits=hits, searched=found.searched, dense=vector is not None, took_ms=watch.took_ms)
 
@@ -106,7 +107,7 @@ class _Watch:
         self._at = at
 
 
-def _hit(one: Candidate, chunk: StoredChunk, explain: bool) -> Hit:
+def _hit(one: Candidate, chunk: StoredChunk, explainer: Explainer) -> Hit:
     return Hit(
         chunk=chunk.id,
         document=chunk.document,
@@ -117,5 +118,5 @@ def _hit(one: Candidate, chunk: StoredChunk, explain: bool) -> Hit:
         text=chunk.text,
         updated_at=chunk.updated_at,
         score=one.score,
-        scores=one.scores if explain else Scores(exact=one.scores.exact, fused=one.scores.fused),
+        scores=explainer.scores(one),
     )
