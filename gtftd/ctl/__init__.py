@@ -13,12 +13,9 @@ OK, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
 def main() -> None:
     """Run one command. Exit codes: 0 well, 1 degraded or failed, 2 wrong usage, 3 no daemon answers, 130 Ctrl-C."""
     from gtftd.control.client import NoDaemon
-    from gtftd.ctl.app import app
 
-    if "_GTFTCTL_COMPLETE" in os.environ:
-        _learn_shells()
     try:
-        app(prog_name="gtftctl")
+        _run()
     except NoDaemon as error:
         _complain(error)
         sys.exit(NO_DAEMON)
@@ -30,6 +27,20 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # `gtftctl logs | head`: nobody reads any more
         sys.exit(OK)
+
+
+def _run() -> None:
+    """The start of a session waits for `gtftctl prime`: it does without everything that typer needs."""
+    if sys.argv[1:2] == ["prime"] and "_GTFTCTL_COMPLETE" not in os.environ:
+        from gtftd.ctl.prime_quick import run_quickly
+
+        if run_quickly(sys.argv[2:]):
+            return
+    from gtftd.ctl.app import app
+
+    if "_GTFTCTL_COMPLETE" in os.environ:
+        _learn_shells()
+    app(prog_name="gtftctl")
 
 
 def _learn_shells() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gtftd.ctl import prime_report, show
-from gtftd.ctl.target import ConfigOption, Json, StateOption, Target, TownOption, on_target, resolve
-from gtftd.errors import GtftdError, NotReady
+from gtftd.ctl.target import ConfigOption, Json, StateOption, Target, TownOption, on_target
 
 if TYPE_CHECKING:
-    from gtftd.ctl.prime_ask import Asked, Decision
+    from gtftd.ctl.prime_ask import Decision
     from gtftd.town.hook_reports import HookChange, HookStatus
     from gtftd.town.prime_hooks import Scope
     from gtftd.town.prime_script import Known
-    from gtftd.town.session_files import HookInput
 
 app = typer.Typer(
     help="How a session begins: short for our own models, gt's own prime for everybody else.",
@@ -57,79 +54,18 @@ def prime(
     if context.invoked_subcommand is not None:
         return
     from gtftd.ctl.prime_ask import Asked
-    from gtftd.ctl.prime_gt import become_gt
+    from gtftd.ctl.prime_run import Wanted, begin, decide_for
     from gtftd.town.identity import ROLES, parse_role
-    from gtftd.town.session_files import read_hook_input
 
     if full and reduced:
         raise typer.BadParameter("give one of --full and --reduced")
     if role is not None and parse_role(role) is None:
         raise typer.BadParameter(f"{role} is none of {', '.join(ROLES)}, and no address", param_hint="--role")
-    given = read_hook_input() if hook else None
-    asked = Asked(role, rig, bead, forced=reduced)
-    target = _target(town, state_dir, config)
-    decision = _full("it was asked for") if full else _decide(asked, target, given)
+    wanted = Wanted(Asked(role, rig, bead, forced=reduced), hook, full, town, state_dir, config)
     if explain or as_json:
-        _explain(decision, as_json=as_json)
-    elif decision.reduced is not None:
-        _print(decision, given, target)
-    elif reduced:
-        raise NotReady(decision.reason)
+        _explain(decide_for(wanted).decision, as_json=as_json)
     else:
-        actor = decision.asker.actor if role is not None and decision.asker is not None else None
-        become_gt(hook=hook, raw=given.raw if given else b"", role=actor)
-
-
-def _target(town: Path | None, state_dir: Path | None, config: Path | None) -> Target | str:
-    """The daemon, or why there is none to ask."""
-    try:
-        return resolve(town, state_dir, config)
-    except GtftdError as error:
-        return str(error)
-
-
-def _decide(asked: Asked, target: Target | str, hook: HookInput | None) -> Decision:
-    from gtftd.ctl.prime_ask import Place, decide, here
-    from gtftd.ctl.prime_options import read_options
-    from gtftd.settings import find_socket
-
-    if isinstance(target, str):
-        return _full(target)
-    try:
-        options = read_options(target.config)
-    except GtftdError as error:
-        return _full(str(error))
-    return decide(asked, Place(_town(target), find_socket(target.state_dir), here(), os.environ), options, hook)
-
-
-def _town(target: Target) -> Path | None:
-    """With a state directory alone the town is not told; it is where the agent is, or not known."""
-    from gtftd.errors import Missing
-    from gtftd.town.layout import find_town
-
-    if target.town is not None:
-        return target.town
-    try:
-        return find_town()
-    except Missing:
-        return None
-
-
-def _full(reason: str) -> Decision:
-    from gtftd.ctl.prime_ask import Decision
-
-    return Decision(reason)
-
-
-def _print(decision: Decision, hook: HookInput | None, target: Target | str) -> None:
-    """The short prime first: what gt records of the session must not keep it waiting."""
-    from gtftd.ctl.prime_gt import COMMAND, record_session
-
-    assert decision.reduced is not None
-    sys.stdout.write(decision.reduced.text)
-    sys.stdout.flush()
-    if hook is not None and isinstance(target, Target):
-        record_session([*COMMAND, "--hook"], hook.raw, target.state_dir)
+        begin(wanted)
 
 
 def _explain(decision: Decision, *, as_json: bool) -> None:

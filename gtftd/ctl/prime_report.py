@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +13,7 @@ import typer
 
 from gtftd.ctl import show
 from gtftd.ctl.target import Json, Target
-from gtftd.errors import GtftdError, Missing
+from gtftd.errors import GtftdError, Invalid, Missing
 
 if TYPE_CHECKING:
     from gtftd.town.role_prime import Piece
@@ -77,24 +79,26 @@ def report(
     Before: DIR's role template, formula, town CLAUDE.md and PRIME.md; without DIR what `gtftctl corpus prime` caught.
     After: what the daemon makes now; without a daemon only the before is told.
     """
-    from gtftd.rag.tokens import load_counter
     from gtftd.settings import load_settings
 
     prime = load_settings(target.config).prime
-    chosen = tokenizer or prime.tokenizer
-    count = load_counter(str(chosen) if chosen else None)
-    found = list(_pieces(target, templates, role or []))
-    rig = rig or _first_rig(target)
-    reports = [_report(target, one, pieces, rig, count.count, prime.most_tokens) for one, pieces in found]
+    found = dict(_pieces(target, templates, role or []))
+    texts = [piece.text for pieces in found.values() for piece in pieces]
+    counted_by, counts = _count(tokenizer or prime.tokenizer, texts)
+    rig, left = rig or _first_rig(target), iter(counts)
+    reports = []
+    for one, pieces in found.items():
+        before = tuple(Line(piece.source, piece.name, next(left), piece.later) for piece in pieces)
+        reports.append(_report(target, one, before, rig, prime.most_tokens))
     if as_json:
         show.print_json(
-            [{**asdict(one), "total_before": one.total_before, "counted_before_by": count.name} for one in reports]
+            [{**asdict(one), "total_before": one.total_before, "counted_before_by": counted_by} for one in reports]
         )
     elif markdown:
-        for text in _markdown(reports, count.name):
+        for text in _markdown(reports, counted_by):
             show.print_line(text)
     else:
-        _print(reports, count.name)
+        _print(reports, counted_by)
 
 
 def _pieces(target: Target, templates: Path | None, roles: list[str]) -> Iterator[tuple[str, list[Piece]]]:
@@ -141,10 +145,20 @@ def _captured(target: Target) -> Iterator[tuple[str, list[Piece]]]:
             yield row.role, [Piece("gt prime", part.heading, part.text) for part in split(text)]
 
 
-def _report(
-    target: Target, role: str, pieces: list[Piece], rig: str | None, count: Callable[[str], int], most_tokens: int
-) -> RoleReport:
-    before = tuple(Line(piece.source, piece.name, count(piece.text), piece.later) for piece in pieces)
+def _count(tokenizer: Path | None, texts: list[str]) -> tuple[str, list[int]]:
+    """By what, and the tokens of each text; tokenizers live in a process of their own."""
+    import subprocess
+
+    asked = json.dumps({"tokenizer": str(tokenizer) if tokenizer else None, "texts": texts})
+    command = [sys.executable, "-P", "-m", "gtftd.programs.counting"]
+    told = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    if told.returncode != 0:
+        raise Invalid(told.stderr.strip() or f"counting tokens ended with {told.returncode}")
+    answer = json.loads(told.stdout)
+    return answer["name"], answer["counts"]
+
+
+def _report(target: Target, role: str, before: tuple[Line, ...], rig: str | None, most_tokens: int) -> RoleReport:
     from gtftd.ctl.prime_ask import read_answer
 
     try:
