@@ -166,7 +166,7 @@ class PrimeSettings(Section):
     roles: tuple[str, ...] = ()
     target_tokens: int = Field(default=1500, ge=200, le=3000)
     most_tokens: int = Field(default=3000, ge=300, le=3000)
-    timeout_s: float = Field(default=0.25, gt=0, le=2)
+    timeout_s: float = Field(default=0.2, gt=0, le=2)
     tokenizer: Path | None = None
     trained_at: dict[str, datetime] = Field(default_factory=dict)
 

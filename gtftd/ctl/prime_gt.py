@@ -13,8 +13,8 @@ from gtftd.errors import Missing
 from gtftd.town.programs import find_program
 
 COMMAND = ("gt", "prime")
-RECORDING_S = 60
-"""How long gt may take for what nobody waits for."""
+RECORDING_S = 30
+"""How long gt may take for what nobody waits for; without work on the hook it looks for some for 16 s."""
 REAL_GT = "GTFTD_REAL_GT"
 
 

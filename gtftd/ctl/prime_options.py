@@ -22,7 +22,7 @@ class PrimeOptions:
 
     own_agents: tuple[str, ...] = OWN_AGENTS
     roles: tuple[str, ...] = ()
-    timeout_s: float = 0.25
+    timeout_s: float = 0.2
     most_tokens: int = MOST_TOKENS
 
 
