@@ -167,7 +167,10 @@ def _elsewhere(asker: Asker, place: Place) -> str:
         found = identity_of_path(place.cwd.resolve().relative_to(place.town.resolve()))
     except (ValueError, OSError):
         return ""
-    if found is None or (found.role, found.rig) == (asker.role, asker.rig):
+    if found is None:
+        return ""
+    told, seen = (asker.actor, found.actor) if asker.actor else ((asker.role, asker.rig), (found.role, found.rig))
+    if told == seen:
         return ""
     return f"GT_ROLE says {asker.role}, but this is the folder of {found.actor}; gt's prime warns of that"
 

@@ -29,7 +29,10 @@ def become_gt(
         os.dup2(_as_file(raw), 0)
     sys.stdout.flush()
     words = [*COMMAND, "--hook"] if hook else [*COMMAND]
-    os.execve(program, words, dict(environ) | ({"GT_ROLE": role} if role else {}))
+    try:
+        os.execve(program, words, dict(environ) | ({"GT_ROLE": role} if role else {}))
+    except OSError as error:
+        raise Missing(f"the full prime comes from gt, and {program} cannot be run: {error.strerror}") from error
 
 
 def record_session(
@@ -40,16 +43,25 @@ def record_session(
     It must not read mail and nudges, which nobody would see then: a stand-in for `gt` keeps them (gt marks and
     drains what it prints). False when it cannot be started so; the session then lacks those records and nothing else.
     """
-    quiet, limit = state_dir.absolute() / "hooks" / "quiet", find_program("timeout", environ)
-    program = find_program(command[0] if command else COMMAND[0], environ)
-    if program is None or limit is None or not os.access(quiet / "gt", os.X_OK):
+    limit, program = find_program("timeout", environ), find_program(command[0] if command else COMMAND[0], environ)
+    if program is None or limit is None:
         return False
     words = [limit, "-k", "5", str(RECORDING_S), program, *(command[1:] or [*COMMAND[1:], "--hook"])]
-    path = f"{quiet}{os.pathsep}{environ.get('PATH', os.defpath)}"
     try:
+        path = f"{_quiet(state_dir)}{os.pathsep}{environ.get('PATH', os.defpath)}"
         return _start_alone(words, raw, dict(environ) | {"PATH": path, REAL_GT: program})
     except OSError:
         return False
+
+
+def _quiet(state_dir: Path) -> Path:
+    """The folder with the stand-in; made where nothing was installed."""
+    folder = state_dir.absolute() / "hooks" / "quiet"
+    if not os.access(folder / "gt", os.X_OK):
+        from gtftd.town.prime_script import install_stand_in
+
+        install_stand_in(state_dir)
+    return folder
 
 
 def _start_alone(words: Sequence[str], raw: bytes, environ: dict[str, str]) -> bool:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,10 @@ def report(
     tokenizer: Annotated[
         Path | None, typer.Option("--tokenizer", metavar="FILE", exists=True, help="A tokenizer.json that counts.")
     ] = None,
+    trained_at: Annotated[
+        datetime | None,
+        typer.Option("--trained-at", formats=["%Y-%m-%d"], help="The training date to assume; else prime.trained_at."),
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="As a page.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +94,7 @@ def report(
     reports = []
     for one, pieces in found.items():
         before = tuple(Line(piece.source, piece.name, next(left), piece.later) for piece in pieces)
-        reports.append(_report(target, one, before, rig, prime.most_tokens))
+        reports.append(_report(target, one, before, rig, prime.most_tokens, trained_at))
     if as_json:
         show.print_json(
             [{**asdict(one), "total_before": one.total_before, "counted_before_by": counted_by} for one in reports]
@@ -158,12 +163,15 @@ def _count(tokenizer: Path | None, texts: list[str]) -> tuple[str, list[int]]:
     return answer["name"], answer["counts"]
 
 
-def _report(target: Target, role: str, before: tuple[Line, ...], rig: str | None, most_tokens: int) -> RoleReport:
+def _report(
+    target: Target, role: str, before: tuple[Line, ...], rig: str | None, most_tokens: int, trained_at: datetime | None
+) -> RoleReport:
     from gtftd.ctl.prime_ask import read_answer
 
     try:
         client = target.client(timeout_s=_TIMEOUT_S)
-        answer = client.call("prime", role=role, rig=rig if role in _RIG_ROLES else None)
+        since = trained_at.replace(tzinfo=UTC).isoformat() if trained_at else None
+        answer = client.call("prime", role=role, rig=rig if role in _RIG_ROLES else None, trained_at=since)
         reduced = read_answer(answer, role, most_tokens)
     except GtftdError as error:
         return RoleReport(role, before, None, str(error))

@@ -56,6 +56,13 @@ def install_prime_script(state_dir: Path, known: Known) -> list[HookChange]:
     return changes
 
 
+def install_stand_in(state_dir: Path) -> None:
+    """That alone: for who begins a session without the script."""
+    path = _quiet(prime_script(state_dir))
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_executable(path, _source("gtftd-quiet.sh"))
+
+
 def uninstall_prime_script(state_dir: Path) -> list[HookChange]:
     script = prime_script(state_dir)
     changes = []
@@ -86,12 +93,16 @@ def verify_prime_script(state_dir: Path, known: Known) -> list[HookStatus]:
 
 
 def _files(state_dir: Path, known: Known) -> dict[Path, tuple[bytes, int]]:
-    script, source = prime_script(state_dir), resources.files("gtftd.town")
+    script = prime_script(state_dir)
     return {
-        _quiet(script): (source.joinpath("gtftd-quiet.sh").read_bytes(), 0o755),
+        _quiet(script): (_source("gtftd-quiet.sh"), 0o755),
         _conf(script): (known.content, 0o600),
-        script: (source.joinpath("gtftd-prime.sh").read_bytes(), 0o755),
+        script: (_source("gtftd-prime.sh"), 0o755),
     }
+
+
+def _source(name: str) -> bytes:
+    return resources.files("gtftd.town").joinpath(name).read_bytes()
 
 
 def _conf(script: Path) -> Path:

@@ -109,6 +109,9 @@ def verify_settings(file: RoleSettings, script: Path) -> HookStatus:
         return HookStatus(file.path, file.who, ok=True, detail="full prime: not installed")
     if scripts != {quoted(script)}:
         return HookStatus(file.path, file.who, ok=False, detail=f"calls {', '.join(sorted(scripts))}; {REPAIR}")
+    if found.value.get("disableAllHooks") is True:
+        told = "full prime, and no other hook: disableAllHooks is set; remove it"
+        return HookStatus(file.path, file.who, ok=False, detail=told)
     if TRAP.encode() in found.raw:
         told = f"gt writes this file anew at the next start, because `{TRAP}` is in it, and that agent then gets the"
         return HookStatus(file.path, file.who, ok=False, detail=f"{told} full prime; {REPAIR}")

@@ -221,16 +221,20 @@ def test_a_handoff_is_told_by_gt(made: PrimeTown, daemon: PrimeDaemon) -> None:
 
 def test_an_agent_in_anothers_folder_is_warned_by_gt(made: PrimeTown, daemon: PrimeDaemon) -> None:
     """GT_ROLE and the folder disagree."""
-    told = made.gtftctl("prime", "--town", made.root, cwd=made.root / "mayor", **OURS)
-    assert is_full(told)
+    (made.cwd.parents[1] / "ann" / "gastown").mkdir(parents=True)
+    for folder in (made.root / "mayor", made.cwd.parents[1] / "ann" / "gastown"):
+        told = made.gtftctl("prime", "--town", made.root, cwd=folder, **OURS)
+        assert is_full(told)
 
 
 def test_without_gt_the_agent_is_told_nothing_wrong(made: PrimeTown) -> None:
     """One line on stderr, and an exit code."""
+    made.gt.write_text("#!/nonexistent/interpreter\n")
+    told = made.gtftctl("prime", GT_AGENT="claude")
+    assert (1, "", True) == (told.returncode, told.stdout, f"{made.gt} cannot be run" in told.stderr)
     made.gt.unlink()
     told = made.gtftctl("prime", GT_AGENT="claude")
-    assert (1, "") == (told.returncode, told.stdout)
-    assert "there is no gt on the PATH" in told.stderr
+    assert (1, "", True) == (told.returncode, told.stdout, "there is no gt on the PATH" in told.stderr)
 
 
 def test_a_gt_of_ours_is_never_taken_for_gt(made: PrimeTown) -> None:
@@ -309,6 +313,14 @@ def test_what_gt_records_of_a_session_is_not_lost(installed: PrimeTown, daemon: 
         assert (True, str(installed.cwd), ROLE) == (primed["quiet"], primed["cwd"], primed["role"])
         assert "" == after[0]["mail"]
         assert [] == [one for one in installed.calls() if one["argv"][:1] == ["mail"] and one["quiet"]]
+
+
+def test_without_the_script_nothing_is_lost_either(made: PrimeTown, daemon: PrimeDaemon) -> None:
+    """The stand-in is made when it is wanted."""
+    told = made.gtftctl("prime", "--hook", stdin=payload(), **OURS)
+    assert ANSWER.text == told.stdout
+    after = until(lambda: [one for one in made.calls() if one["argv"] == ["after"]], "gt primed unread")
+    assert ("", True) == (after[0]["mail"], after[0]["quiet"])
 
 
 def test_another_model_costs_no_python(installed: PrimeTown, daemon: PrimeDaemon) -> None:

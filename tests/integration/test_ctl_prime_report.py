@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ def daemon(made: PrimeTown) -> Iterator[PrimeDaemon]:
 
 def test_before_and_after_stand_side_by_side(made: PrimeTown, daemon: PrimeDaemon, checkout: Path) -> None:
     """Section by section; what is read later is not in the sum."""
-    told = made.gtftctl("prime", "report", "--templates", checkout, "--town", made.root, "--json")
+    words = ("prime", "report", "--templates", checkout, "--town", made.root, "--trained-at", "2026-03-01", "--json")
+    told = made.gtftctl(*words)
     assert "" == told.stderr
     polecat, witness = json.loads(told.stdout)
     assert ("polecat", 321) == (polecat["role"], polecat["total_after"])
@@ -44,7 +46,7 @@ def test_before_and_after_stand_side_by_side(made: PrimeTown, daemon: PrimeDaemo
     later = sum(line["tokens"] for line in witness["before"] if line["later"])
     assert sum(line["tokens"] for line in witness["before"]) - later == witness["total_before"]
     assert later > 0
-    assert {"gastown"} == {one.rig for one in daemon.asked}
+    assert {("gastown", datetime(2026, 3, 1, tzinfo=UTC))} == {(one.rig, one.trained_at) for one in daemon.asked}
 
 
 def test_for_people_it_is_a_table(made: PrimeTown, checkout: Path) -> None:

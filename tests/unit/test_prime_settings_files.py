@@ -129,6 +129,36 @@ def test_gts_settings_come_back_byte_for_byte(made: PrimeTown, role: str) -> Non
     assert [] == leftovers(made)
 
 
+@pytest.mark.parametrize("form", ["one line", "tabs", "no end of line", "escaped", "by hand"])
+def test_any_form_comes_back_byte_for_byte(made: PrimeTown, form: str) -> None:
+    """What another program would write otherwise is kept aside."""
+    file = made.settings("polecat")
+    text = file.path.read_text()
+    file.path.write_text(
+        {
+            "one line": json.dumps(json.loads(text)),
+            "tabs": json.dumps(json.loads(text), indent="\t"),
+            "no end of line": text.rstrip("\n"),
+            "escaped": text.replace("&", "\\u0026"),
+            "by hand": text.replace("{\n", "{").replace("},\n", "},  "),
+        }[form]
+    )
+    before = file.path.read_bytes()
+    prime_hooks.install(made.scope(), made.known)
+    assert "gtftd-prime" in command_of(file)
+    prime_hooks.uninstall(made.scope())
+    assert before == file.path.read_bytes()
+
+
+def test_hooks_that_are_switched_off_are_told(made: PrimeTown) -> None:
+    """Then nobody primes."""
+    prime_hooks.install(made.scope(), made.known)
+    file = made.settings("mayor")
+    file.path.write_text(json.dumps(json.loads(file.path.read_text()) | {"disableAllHooks": True}))
+    [told] = [one for one in prime_hooks.verify(made.scope(), made.known) if one.path == file.path]
+    assert (False, True) == (told.ok, "disableAllHooks" in told.detail)
+
+
 def leftovers(made: PrimeTown) -> list[Path]:
     mine = [path for path in made.folder.rglob("*") if "gtftd-prime" in path.name or "hooks-overrides" in path.name]
     return [*mine, *made.state_dir.iterdir()]
