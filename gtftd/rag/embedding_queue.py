@@ -106,14 +106,12 @@ class EmbeddingQueue:
             (self._folder.parent / _FORGET).touch()
             self._forget_at = time.monotonic() + FORGET_S
 
-    def begin_anew(self, texts: Texts) -> None:
-        """Everything is gone, from memory too."""
+    def begin_anew(self, texts: Texts, spare: dict[str, Floats]) -> None:
+        """Memory is empty. `spare`: vectors of chunks that may come again."""
         with self._wake:
             self._texts = texts
             self._waiting.clear()
-            self._changed.clear()
-            self._gone.clear()
-            self._spare.clear()
+            self._spare = dict(spare)
             self._remake = True
             self._wake.notify_all()
 
@@ -155,6 +153,20 @@ class EmbeddingQueue:
                     self._persist(vectors)
             except Broken as error:
                 self._heal(vectors, str(error))
+            except GtftdError as error:  # the texts begin anew, or their disk is full: whoever writes them is told
+                log.warning("embedding.failed", error=str(error))
+                self._pause(CHECK_S)
+                self._wait_again()
+
+    def _wait_again(self) -> None:
+        """Everything without a vector, once more."""
+        with self._lock:
+            rows = self._matrix.without_vector()
+        self.add(rows)
+
+    def _pause(self, pause_s: float) -> None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._stop, timeout=pause_s)
 
     def _wait_for_work(self) -> bool:
         """False: stop."""
@@ -178,6 +190,7 @@ class EmbeddingQueue:
         except Broken as error:
             self._heal(vectors, str(error))
         if (self._folder.parent / _FORGET).exists():
+            self._spare.clear()
             self._remake = True
         with self._lock:
             waiting = self._matrix.without_vector()
@@ -207,7 +220,7 @@ class EmbeddingQueue:
         fresh = [id_ for id_ in chunks if id_ not in spare]
         found = dict(spare)
         if fresh:
-            found |= dict(zip(fresh, embedder.embed_passages([chunks[id_].embed_text for id_ in fresh]), strict=True))
+            found |= dict(zip(fresh, _embed(embedder, [chunks[id_].embed_text for id_ in fresh]), strict=True))
         self._keep(found, {id_: chunk.collection for id_, chunk in chunks.items()})
         self._adjust(time.monotonic() - began, len(ids))
 
@@ -260,9 +273,8 @@ class EmbeddingQueue:
             log.info("vectors.healed", reason=reason, chunks=len(self._matrix))
         except Broken as error:
             log.exception("vectors.not_healed", reason=str(error), again_s=AGAIN_S)
-            with self._wake:
-                self._remake = True
-                self._wake.wait_for(lambda: self._stop, timeout=AGAIN_S)
+            self._remake = True
+            self._pause(AGAIN_S)
 
     def _make_anew(self, vectors: Vectors) -> None:
         """Write all that is in memory to a new folder."""
@@ -282,6 +294,17 @@ class EmbeddingQueue:
             if ids:
                 vectors.upsert(collection, ids, found)
         vectors.opened()
+
+
+def _embed(embedder: Embedder, texts: list[str]) -> Floats:
+    """A row for each. A text over which the model fails is like nothing, and is found by its words alone."""
+    try:
+        return embedder.embed_passages(texts)
+    except Exception as error:  # native code, fed with whatever agents wrote
+        if len(texts) == 1:
+            log.warning("text.not_embedded", error=f"{type(error).__name__}: {str(error)[:200]}")
+            return np.zeros((1, embedder.dimensions), np.float32)
+        return np.concatenate([_embed(embedder, [text]) for text in texts])
 
 
 def _of(collection: Collection, chunks: dict[str, Collection]) -> list[str]:

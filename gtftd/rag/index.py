@@ -20,7 +20,7 @@ from gtftd.rag import lookups
 from gtftd.rag.chunking import chunks_of
 from gtftd.rag.embedding_queue import EmbeddingQueue
 from gtftd.rag.folder import FolderLock, bytes_in, resident_bytes
-from gtftd.rag.matrix import Matrix, Row
+from gtftd.rag.matrix import Floats, Matrix, Row
 from gtftd.rag.names import Names, names_of_document
 from gtftd.rag.search import Search
 from gtftd.rag.stored import StoredChunk, moment_of
@@ -83,6 +83,11 @@ class Index:
         self._search = Search(self._matrix, self._names, self._words, self._lock)
         self._queue.start()
 
+    @property
+    def texts(self) -> Texts:
+        """What is on disk, to be read; another one once the index began anew."""
+        return self._texts
+
     @classmethod
     def open(
         cls, folder: Path, embedder_factory: Callable[[], Embedder], *, clock: Callable[[], datetime] = now
@@ -125,13 +130,12 @@ class Index:
                     self._names.remove(id_)
         return _result(change)
 
-    def keep_only(self, prefix: str, ids: Iterable[str]) -> int:
-        """Remove documents whose id begins with the prefix and is not among these; returns how many."""
+    def keep_only(self, prefix: str, ids: Iterable[str]) -> PutResult:
+        """Remove documents whose id begins with the prefix and is not among these."""
         kept = set(ids)
         with self._writing:
             gone = [id_ for id_ in self.ids(prefix) if id_ not in kept]
-            self.remove(gone)
-        return len(gone)
+            return self.remove(gone)
 
     def ids(self, prefix: str) -> list[str]:
         return self._read(lambda: self._texts.ids(prefix))
@@ -172,16 +176,28 @@ class Index:
     def begin_anew(self, reason: str = "asked to") -> None:
         """Wipe everything; a new generation begins."""
         with self._writing:
-            self._note(f"began anew: {reason}")
-            self._texts.close()
-            remove_file(self._folder / _FILE)
-            self._texts = Texts.open(self._folder / _FILE)
-            self._inode = (self._folder / _FILE).stat().st_ino
+            self._queue.will_forget()
+            self._start_over(reason, {})
+
+    def _start_over(self, reason: str, spare: dict[str, Floats]) -> None:
+        self._note(f"began anew: {reason}")
+        self._texts.close()
+        remove_file(self._folder / _FILE)
+        self._texts = Texts.open(self._folder / _FILE)
+        self._inode = (self._folder / _FILE).stat().st_ino
+        with self._lock:
+            self._matrix.clear()
+            self._names.clear()
+        self._words.clear()
+        self._queue.begin_anew(self._texts, spare)
+
+    def _heal(self, reason: str) -> None:
+        """The texts are lost; whoever feeds us sees the new generation, and vectors are kept for what comes again."""
+        with self._writing:
             with self._lock:
-                self._matrix.clear()
-                self._names.clear()
-            self._words.clear()
-            self._queue.begin_anew(self._texts)
+                ids = [id_ for name in COLLECTIONS for id_ in self._matrix.having_vector(name)]
+                spare = dict(zip(*self._matrix.vectors(ids), strict=True))
+            self._start_over(reason, spare)
 
     def check(self) -> None:
         """Begin anew when the file of the texts was removed or replaced under us. Cheap: call it every few seconds."""
@@ -190,7 +206,7 @@ class Index:
         except OSError:
             found = 0
         if found != self._inode:
-            self.begin_anew(f"{_FILE} was removed or replaced")
+            self._heal(f"{_FILE} was removed or replaced")
 
     def wait_embedded(self, timeout_s: float = 60.0) -> bool:
         """Until every chunk has its vector, on disk too; false when it took too long, or there is no model."""
@@ -245,7 +261,7 @@ class Index:
         try:
             change = work()
         except Corrupt as error:
-            self.begin_anew(str(error))
+            self._heal(str(error))
             raise NotReady(f"{error}; feed it again") from error
         crash_point("index.committed")
         if forget:
@@ -271,7 +287,7 @@ class Index:
         try:
             return work()
         except Corrupt as error:
-            self.begin_anew(str(error))
+            self._heal(str(error))
             raise NotReady(f"{error}; it will be fed again") from error
 
     def _note(self, healed: str) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = get_logger("rag")
 PAGE = 2000
+MOST_DEATHS = 2
+"""Openings that nobody survived: one may have been killed by chance."""
 _MARK = "chroma.opening"
 _HEADER = b"SQLite format 3\0"
 
@@ -57,14 +59,16 @@ class Vectors:
     def open(self) -> list[str]:
         """Open or create; returns what had to be made anew, in words. A folder that cannot be opened is wiped.
 
-        A mark stands while it is opened: native code that dies over a broken folder does so once.
+        A mark stands while it is opened: native code does not die over a broken folder for ever.
         """
         mark = self.folder.with_name(_MARK)
+        deaths = mark.stat().st_size if mark.exists() else 0
         healed = []
-        if mark.exists():
-            healed.append("the process died while it opened chroma")
+        if deaths >= MOST_DEATHS:
+            healed.append(f"the process died {deaths} times while it opened chroma")
             self.wipe()
-        mark.touch()
+        with mark.open("ab") as marks:
+            marks.write(b"x")
         try:
             healed += self._connect()
         except Broken as error:
