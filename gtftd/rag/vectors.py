@@ -7,6 +7,7 @@ and the index makes it anew from what is in memory.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -87,6 +88,7 @@ class Vectors:
         if client is not None:
             with contextlib.suppress(Broken), _broken("close"):
                 client.close()
+            _zero_free_memory()
 
     def wipe(self) -> None:
         """Remove all of it; `open` makes it anew."""
@@ -174,6 +176,13 @@ class Vectors:
         if self._client is None:
             raise Broken("chroma is closed")
         return self._collections[collection]
+
+
+def _zero_free_memory() -> None:
+    """Chroma writes memory to disk that it did not set to anything: what it deleted would be there once more."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @contextlib.contextmanager

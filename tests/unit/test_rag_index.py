@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from gtftd.errors import Conflict
+from gtftd.errors import Conflict, Missing
 from gtftd.rag.index import Index
 from gtftd.schemas.rag import BeadCard, Collection, IndexDocument, PutResult, SearchQuery
 from tests.support.rag_embedder import HashedWords
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LATER = NOON + timedelta(days=40)
 Opener = Callable[..., Index]
 
 
@@ -23,7 +26,7 @@ def opened(tmp_path: Path) -> Iterator[Opener]:
     indexes: list[Index] = []
 
     def open_index(embedder: HashedWords | None = None) -> Index:
-        indexes.append(Index.open(tmp_path / "rag", lambda: embedder or HashedWords()))
+        indexes.append(Index.open(tmp_path / "rag", lambda: embedder or HashedWords(), clock=lambda: LATER))
         return indexes[-1]
 
     yield open_index
@@ -201,3 +204,204 @@ def test_a_second_owner_is_refused(opened: Opener) -> None:
     opened()
     with pytest.raises(Conflict, match="owned by another process"):
         opened()
+
+
+def test_vectors_of_another_model_are_made_anew(opened: Opener) -> None:
+    """Those of two models are never compared, and the log and the status say what happened."""
+    index = opened()
+    index.put([doc("file:a.md", "some words")])
+    assert index.wait_embedded()
+    index.close()
+    other = HashedWords("another", 32)
+    again = opened(other)
+    assert again.wait_embedded()
+    assert ("another", 32, 0) == (again.status().model, again.status().dimensions, again.status().waiting)
+    assert 1 == len(other.embedded)
+    assert "docs: its vectors were made by hashed-words, now is another" in again.status().healed
+    assert ["file:a.md"] == found(again, "some words")
+
+
+@pytest.mark.parametrize("noise", [b"", b"not a database at all" * 999])
+def test_lost_texts_begin_a_new_generation_and_keep_vectors(opened: Opener, tmp_path: Path, noise: bytes) -> None:
+    """What feeds the index sees the generation, and what comes again needs no embedding."""
+    index = opened()
+    documents = [doc(f"file:{number}.md", f"text {number}") for number in range(5)]
+    index.put(documents)
+    assert index.wait_embedded()
+    generation = index.status().generation
+    index.close()
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / "rag" / f"index.db{suffix}").unlink(missing_ok=True)
+    if noise:
+        (tmp_path / "rag" / "index.db").write_bytes(noise)
+    embedder = HashedWords()
+    again = opened(embedder)
+    assert generation != again.status().generation
+    assert [] == found(again, "text 3")
+    assert again.wait_embedded()
+    again.put(documents)
+    assert again.wait_embedded()
+    assert ([], 5) == (embedder.embedded, again.status().collections[4].vectors)
+    assert bool(noise) == bool(again.status().healed)
+
+
+def test_texts_removed_under_it_begin_anew(opened: Opener, tmp_path: Path) -> None:
+    embedder = HashedWords()
+    index = opened(embedder)
+    index.put([doc("file:a.md", "some words")])
+    assert index.wait_embedded()
+    before = index.status()
+    (tmp_path / "rag" / "index.db").unlink()
+    index.check()
+    assert before.generation != index.status().generation
+    assert [] == found(index, "some words")
+    index.put([doc("file:a.md", "some words")])
+    assert index.wait_embedded()
+    assert (1, ["file:a.md"]) == (len(embedder.embedded), found(index, "some words"))
+
+
+def test_noise_in_chroma_is_embedded_again(opened: Opener, tmp_path: Path) -> None:
+    """Found at the start: words at once, vectors after a while."""
+    index = opened()
+    index.put([doc(f"file:{number}.md", f"text {number}") for number in range(5)])
+    assert index.wait_embedded()
+    index.close()
+    (tmp_path / "rag" / "chroma" / "chroma.sqlite3").write_bytes(b"\x07" * 200_000)
+    again = opened()
+    assert "file:3.md" in found(again, "text 3")
+    assert again.wait_embedded()
+    assert (5, 0) == (again.status().collections[4].vectors, again.status().waiting)
+    assert again.status().healed
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_words(tmp_path: Path) -> None:
+    """No meaning, and it says so."""
+
+    def missing() -> HashedWords:
+        raise Missing("no such model")
+
+    index = Index.open(tmp_path / "rag", missing)
+    try:
+        index.put([doc("file:a.md", "some words")])
+        assert not index.wait_embedded()
+        result = index.search(SearchQuery(text="words", everything=True))
+        assert (["file:a.md"], False) == ([hit.document for hit in result.hits], result.dense)
+        assert ("", 1) == (index.status().model, index.status().waiting)
+    finally:
+        index.close()
+
+
+def test_a_text_over_which_the_model_fails_costs_its_vector_alone(opened: Opener) -> None:
+    class Fragile(HashedWords):
+        def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            if any("poison" in text for text in texts):
+                raise RuntimeError("native code says no")
+            return super().embed_passages(texts)
+
+    index = opened(Fragile())
+    index.put([doc("file:a.md", "poison pill"), doc("file:b.md", "plain bread"), doc("file:c.md", "plain water")])
+    assert index.wait_embedded()
+    assert 3 == index.status().collections[4].vectors
+    assert ["file:a.md"] == found(index, "poison")[:1]
+    index.close()
+    again = Fragile()
+    assert opened(again).wait_embedded()
+    assert [] == again.embedded
+
+
+def test_the_newest_is_embedded_first(opened: Opener) -> None:
+    """A live change does not wait behind a backlog."""
+    embedder = HashedWords(slow_s=0.01)
+    index = opened(embedder)
+    index.put([doc(f"file:{number}.md", f"backlog {number}") for number in range(300)])
+    index.put([doc("file:live.md", "live change", at=NOON + timedelta(days=1))])
+    assert index.wait_embedded()
+    assert embedder.embedded.index("live change") < 100
+
+
+def test_what_was_forgotten_is_on_no_disk(opened: Opener, tmp_path: Path) -> None:
+    """Neither the words nor the vector, tombstones included, in no file of the folder, while the process runs on."""
+    index = opened()
+    secret = "hunter2-canary"
+    index.put([doc("file:a.md", f"rule one {secret}", instructs=True), doc("file:b.md", "plain")])
+    index.put([doc("file:c.md", f"rule two {secret}", instructs=True)])
+    index.put([doc("file:c.md", "rule two", instructs=True, at=NOON + timedelta(days=1))])
+    assert index.wait_embedded()
+    vector = HashedWords().embed_query(f"rule one {secret}").tobytes()
+    assert holding(tmp_path, vector)
+    index.remove(["file:a.md"], forget=True)
+    index.put([doc("file:c.md", "rule two", instructs=True, at=NOON + timedelta(days=2))], forget=True)
+    assert [] == holding(tmp_path, secret.encode())
+    assert index.wait_embedded()
+    assert [] == holding(tmp_path, vector)
+    assert 2 == index.status().collections[4].vectors
+
+
+def holding(folder: Path, content: bytes) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file() and content in path.read_bytes()]
+
+
+def test_conventions_that_came_and_went_are_known_by_their_age(opened: Opener) -> None:
+    """First seen stays with the words; what is gone leaves a tombstone until it is said again."""
+    index = opened()
+    old, new = "# Old\n\nAlways rebase.\n", "# New\n\nNever force push.\n"
+    rules = [old + "\n" + "filler " * 250, new + "\n" + "filler " * 250]
+    week = timedelta(days=7)
+    index.put([doc("file:CLAUDE.md", "\n\n".join(rules), instructs=True, collection="configs")])
+    index.put([doc("file:w.md", "For the witness.", instructs=True, roles=("witness",), rig="gastown", at=NOON + week)])
+    index.put([doc("file:x.md", "Of another rig.", instructs=True, rig="beads", at=NOON + week)])
+    since = NOON + timedelta(days=1)
+    assert ["file:w.md"] == [one.document for one in index.instructions_since(since, "gastown", "witness")]
+    assert [] == index.instructions_since(since, "gastown", "polecat")
+    index.put([doc("file:CLAUDE.md", rules[0], instructs=True, collection="configs", at=NOON + 2 * week)])
+    gone = index.instructions_gone_since(since, None, "mayor")
+    assert "Never force push." in [one.first_line for one in gone]
+    assert ["New"] == list(dict.fromkeys(one.heading for one in gone))
+    both = "\n\n".join(rules)
+    index.put([doc("file:CLAUDE.md", both, instructs=True, collection="configs", at=NOON + 3 * week)])
+    assert [] == index.instructions_gone_since(since, None, "mayor")
+    assert [] == index.instructions_since(since, None, "mayor")
+    index.remove(["file:w.md"])
+    assert ["file:w.md"] == [
+        one.document for one in index.instructions_gone_since(NOON + 4 * week, "gastown", "witness")
+    ]
+
+
+def test_beads_are_read_by_their_state(opened: Opener) -> None:
+    index = opened()
+    me = "gastown/polecats/toast"
+    index.put(
+        [
+            bead("gt-1", "open", assignee=me),
+            bead("gt-2", "hooked", status="hooked", assignee=me),
+            bead("gt-3", "done", status="closed", assignee=me),
+            bead("gt-4", "running", status="in_progress", assignee=me, priority=0),
+            bead("hq-1", "town", rig=None, priority=1),
+            bead("bd-1", "other", rig="beads"),
+        ]
+    )
+    assert ["gt-2", "gt-4", "gt-1"] == [one.bead.bead for one in index.on_hook(me) if one.bead]
+    assert ["hq-1", "gt-1"] == [one.bead.bead for one in index.beads("gastown", ["open"]) if one.bead]
+    assert ["gt-4"] == [one.bead.bead for one in index.beads("gastown", (), me, limit=1) if one.bead]
+    card = index.card("bd-1")
+    assert card is not None
+    assert ("beads", "other") == (card.rig, card.text)
+    assert index.card("bd-2") is None
+
+
+def test_hostile_text_is_only_text(opened: Opener) -> None:
+    """NUL, odd characters, syntax of queries and of SQL: it is stored, found, and asked for."""
+    index = opened()
+    texts = [
+        "nul \0 byte word",
+        "'; DROP TABLE chunks; --",
+        '"(a AND [ {" NOT ~2^',
+        "\u202e reversed \U0001f4a9",
+        "x" * 100_000,
+    ]
+    index.put([doc(f"file:{number}.md", text) for number, text in enumerate(texts)])
+    assert index.wait_embedded()
+    for text in texts:
+        index.search(SearchQuery(text=text[:8000], everything=True))
+    assert 5 == len(index.ids("file:"))
+    assert "file:0.md" in found(index, "byte word")
