@@ -10,7 +10,6 @@ from importlib import resources
 from gtftd.errors import NotReady
 from gtftd.rag import prime_sections as tell
 from gtftd.rag.fence import RULE
-from gtftd.rag.packing import cut
 from gtftd.rag.picture import TownPicture
 from gtftd.rag.prime_formula import find_formula, tell_formula
 from gtftd.rag.prime_view import View, id_of
@@ -20,6 +19,8 @@ from gtftd.schemas.rag import PrimeParams, PrimeResult, PrimeSection
 __all__ = ["TownPicture", "build_prime", "role_card"]
 
 FIRST_LINE = "# Reduced prime: fine-tuned model active for role {role}"
+_MUST = ["head", "identity", "role", "bead"]
+"""Without all of these it is no prime."""
 _SEPARATOR = "\n\n"
 _SLACK = 8
 """Tokens that two sections may take more together than alone."""
@@ -27,7 +28,9 @@ _SLACK = 8
 
 @dataclass(frozen=True)
 class Share:
-    """What a section may take, of 1,500 tokens: `least` whatever the others took, `most` where there is room."""
+    """What a section may take: `least` of 3,000 tokens at most whatever the others took, `most` of 1,500 tokens aimed
+    at where there is room.
+    """
 
     least: int
     most: int
@@ -35,9 +38,9 @@ class Share:
 
 SHARES = {
     "bead": Share(1000, 1000),
-    "formula": Share(260, 500),
+    "formula": Share(450, 600),
     "changed": Share(300, 600),
-    "neighbours": Share(120, 240),
+    "neighbours": Share(200, 300),
     "state": Share(160, 300),
     "handoff": Share(120, 240),
     "found": Share(0, 600),
@@ -94,17 +97,16 @@ class _Made:
         card = role_card(role).replace("{rig}", id_of(rig or "RIG"))
         head = "## Your role\n"
         room = most - self.spent - self.view.counter.count(head) - _SLACK
-        shown = cut(card, room, self.view.counter, "`gt prime`")
-        if self.spent > most or not shown.text:
-            raise NotReady(f"{most} tokens hold no prime; set prime.most_tokens higher")
-        self._put("role", f"{head}{shown.whole}")
+        if self.view.counter.count(card) > room:
+            raise self._too_little()
+        self._put("role", f"{head}{card}")
 
     def add(self, name: str, make: Callable[[int], str]) -> None:
         """The section within its share and what is left."""
         params, share = self.view.params, SHARES[name]
-        scale = params.target_tokens / 1500
-        wanted = min(share.most * scale, params.target_tokens - self.spent - _SLACK)
-        limit = int(min(max(share.least * scale, wanted), params.most_tokens - self.spent - _SLACK))
+        wanted = min(share.most * params.target_tokens / 1500, params.target_tokens - self.spent - _SLACK)
+        least = share.least * params.most_tokens / 3000
+        limit = int(min(max(least, wanted), params.most_tokens - self.spent - _SLACK))
         if limit > _SLACK and (text := make(limit)):
             self._put(name, text)
 
@@ -115,11 +117,14 @@ class _Made:
             tokens = self.view.counter.count(text)
             if tokens <= self.view.params.most_tokens:
                 break
-            if len(self.sections) <= 1:
-                raise NotReady(f"{self.view.params.most_tokens} tokens hold no prime; set prime.most_tokens higher")
             self.sections.pop()
+        if [name for name, _ in self.sections[: len(_MUST)]] != _MUST:
+            raise self._too_little()
         counted = (PrimeSection(name=name, tokens=self.view.counter.count(text)) for name, text in self.sections)
         return PrimeResult(text=text, tokens=tokens, counted_by=self.view.counter.name, sections=tuple(counted))
+
+    def _too_little(self) -> NotReady:
+        return NotReady(f"{self.view.params.most_tokens} tokens hold no prime; set prime.most_tokens higher")
 
     def _put(self, name: str, text: str) -> None:
         self.sections.append((name, text))
@@ -130,6 +135,7 @@ def _identity(view: View) -> str:
     name = id_of(view.actor or f"{view.rig or 'the'}/{view.who.role}", 120)
     where = f" of rig {id_of(view.rig)}" if view.rig else " of the town"
     return (
-        f"You are `{name}`, {view.who.role}{where}. The whole manual: `gt prime`. A bead: `bd show ID`."
+        f"You are `{name}`, {view.who.role}{where}. This is your prime; the whole manual, if you miss"
+        " something: `gt prime`. A bead: `bd show ID`."
         ' Anything the town says: `gtftctl rag search "words"`.'
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import PurePath
 
-from gtftd.rag.fence import Provenance, neutral_line
+from gtftd.rag.fence import Provenance
 from gtftd.rag.picture import Named
 from gtftd.rag.prime_view import View, Work, fenced, id_of
 from gtftd.rag.stored import StoredChunk
@@ -69,21 +69,33 @@ def tell_formula(view: View, work: Work, formula: Attached, limit: int) -> str:
     """The section; empty where nothing fits."""
     at = _at(view, work, formula)
     step = formula.steps[at] if at is not None else formula.steps[0]
-    names = [id_of(one.id, 60) for one in formula.steps]
     head = f"## Formula {id_of(formula.name)}: "
     if at is None:
         head += f"step `{id_of(view.params.step or '', 60)}` is not in it as indexed; `gt prime` shows it. Begins:"
     else:
-        head += f"step {at + 1} of {len(names)}, {names[at]}"
-    numbered = enumerate(zip(names, formula.steps, strict=True), 1)
-    steps = "\n".join(f"{number}. {name}: {neutral_line(one.title, 70)}" for number, (name, one) in numbered)
-    if view.counter.count(steps) > _LIST_TOKENS:
-        steps = " > ".join(names)
+        head += f"step {at + 1} of {len(formula.steps)}, {id_of(step.id)}"
+    if "gt prime" in step.text:
+        head += " (you are primed: run neither `gt prime` nor `bd prime` for it)"
     text = step.text.replace("{{issue}}", id_of(work.card.bead)) if work.card else step.text
-    whole = f"{steps}\n\nNow {step.id}: {step.title}\n{text}"
+    now = f"Now {step.id}: {step.title}\n{text}"
     room = limit - view.counter.count(f"{head}\n")
-    body = fenced(view, whole, _about(formula, step), room, _rest(formula), kind="instructions")
+    body = fenced(
+        view,
+        f"{_steps_in(formula, view, room // 3)}\n\n{now}",
+        _about(formula, step),
+        room,
+        _rest(formula),
+        kind="instructions",
+    )
     return f"{head}\n{body}" if body else ""
+
+
+def _steps_in(formula: Attached, view: View, room: int) -> str:
+    """All steps, one a line where there is room, else by their ids."""
+    numbered = "\n".join(f"{number}. {one.id}: {one.title}" for number, one in enumerate(formula.steps, 1))
+    if view.counter.count(numbered) <= min(room, _LIST_TOKENS):
+        return numbered
+    return "Steps: " + " > ".join(one.id for one in formula.steps)
 
 
 def _about(formula: Attached, step: Step) -> Provenance:

@@ -20,8 +20,8 @@ from gtftd.rag.prime_view import (
     about_beads,
     about_chunk,
     fenced,
+    fenced_list,
     id_of,
-    listed,
     title_of,
 )
 from gtftd.rag.stored import StoredChunk
@@ -35,6 +35,8 @@ _NO_WORK = frozenset({"agent", "role", "rig", "message", "event", "slot", "queue
 """Types that are nobody's task."""
 _DULL = re.compile(r"(?:created|started|owner|created_by|estimated_minutes|spec_id|external_ref|status|assignee): ")
 _HITS = 12
+_ASKED = 1500
+"""Characters of the bead that are searched with."""
 _HIT_TOKENS = 260
 _LEAST = 60
 """Fewer tokens than this are not worth a fence."""
@@ -101,10 +103,9 @@ def tell_neighbours(view: View, work: Work, limit: int) -> str:
     if not lines:
         return ""
     head = "## Beads near it"
-    room = limit - view.counter.count(f"{head}\n") - _LEAST
-    kept = listed(view, lines, room, f"`bd show {id_of(work.card.bead)}`")
+    room = limit - view.counter.count(f"{head}\n")
     about = about_beads(work.document.rig, None, f"around {work.card.bead}")
-    return _joined(head, fenced(view, "\n".join(kept), about, limit - 12, "`bd show`") if kept else "")
+    return _joined(head, fenced_list(view, lines, about, room, f"`bd show {id_of(work.card.bead)}`"))
 
 
 def tell_state(view: View, work: Work, limit: int) -> str:
@@ -118,11 +119,9 @@ def tell_state(view: View, work: Work, limit: int) -> str:
     head = f"## State of {'rig ' + id_of(view.rig) if view.rig else 'the town'}: {counted or 'no bead is open'}"
     lines = list(_state_lines(view, beads, work))
     room = limit - view.counter.count(f"{head}\n")
-    if not lines or room < _LEAST:
-        return head
-    kept = listed(view, lines, room - _LEAST, "`bd list`, `bd blocked`")
     newest = max((one.updated_at for one in beads), default=None)
-    return _joined(head, fenced(view, "\n".join(kept), about_beads(view.rig, newest, "list"), room, "`bd list`"))
+    told = fenced_list(view, lines, about_beads(view.rig, newest, "list"), room, "`bd list`, `bd blocked`")
+    return _joined(head, told) or (head if room > 0 else "")
 
 
 def tell_handoff(view: View, limit: int) -> str:
@@ -145,10 +144,8 @@ def tell_handoff(view: View, limit: int) -> str:
 
 def tell_found(view: View, work: Work, limit: int) -> str:
     """What the index finds for the work: as much worth as fits."""
-    if work.document is None or limit < _LEAST:
-        return ""
-    text = work.document.text[:2000].replace("\0", " ").strip()
-    if not text:
+    text = _asked(view, work)
+    if not text or limit < _LEAST:
         return ""
     asked = SearchQuery(text=text, rig=view.rig, roles=(view.params.role,), limit=_HITS)
     head = "## Perhaps of use"
@@ -156,7 +153,7 @@ def tell_found(view: View, work: Work, limit: int) -> str:
     told = {}
     items = []
     for hit in view.picture.search(asked).hits:
-        if hit.document in view.shown or not view.may_see(hit.rig):
+        if hit.document in view.shown or not view.may_see(hit.rig) or _was_learned(view, hit):
             continue
         block = fenced(view, _of_hit(hit), _about_hit(hit), min(room, _HIT_TOKENS), _where(hit.document))
         if block and hit.chunk not in told:
@@ -220,8 +217,8 @@ def _tell_gone(view: View, gone: Sequence[StoredChunk], limit: int) -> str:
     for one in gone:
         where = " > ".join(filter(None, (neutral_line(one.document.removeprefix("file:"), 80), one.heading)))
         lines.append(f"- no longer said in {neutral_line(where, 140)}: {neutral_line(one.first_line, 140)}")
-    kept = listed(view, lines[:20], limit - _LEAST, "`gt prime`")
-    return fenced(view, "\n".join(kept), about_chunk(gone[0]), limit, "`gt prime`", kind="instructions") if kept else ""
+    about = Provenance(gone[0].collection, "what instructions said once", view.rig, gone[0].gone_at)
+    return fenced_list(view, lines, about, limit, "`gt prime`")
 
 
 def _links(view: View, card: BeadCard) -> Iterator[str]:
@@ -258,6 +255,22 @@ def _state_lines(view: View, beads: Sequence[Brief], work: Work) -> Iterator[str
                 whose = f" {neutral_line(one.assignee, 60)}" if one.assignee and name != "waits" else ""
                 status, title = neutral_line(one.status, 20), title_of(one.title, one.bead, 60)
                 yield f"{name}: {id_of(one.bead)} [{status}]{whose} {title}"
+
+
+def _asked(view: View, work: Work) -> str:
+    """What the bead asks for, without its id: that would find the bead itself."""
+    if work.document is None or work.card is None:
+        return ""
+    said = "\n".join(_of_bead(view.chunks(work.document.id)))
+    _, _, below = said.partition("\n\n")
+    title = work.document.title.removeprefix(f"{work.card.bead}:")
+    return f"{title}\n{below}"[:_ASKED].replace("\0", " ").strip()
+
+
+def _was_learned(view: View, hit: Hit) -> bool:
+    """The model has seen these instructions."""
+    since = view.params.trained_at
+    return hit.collection in {"configs", "formulas"} and since is not None and hit.updated_at <= since
 
 
 def _of_hit(hit: Hit) -> str:

@@ -113,20 +113,22 @@ def fenced(
     return ""
 
 
-def listed(view: View, lines: Sequence[str], limit: int, more: str) -> list[str]:
-    """The first lines that fit, and how many there are more."""
-    kept: list[str] = []
-    spent = 0
+def fenced_list(view: View, lines: Sequence[str], about: Provenance, limit: int, more: str) -> str:
+    """The first lines that fit, in a fence, and how many there are more."""
+    room = limit - view.counter.count(fence("", about))
+    kept, spent = 0, 0
     for line in lines:
         spent += view.counter.count(f"{line}\n")
-        if spent > limit:
+        if spent > room:
             break
-        kept.append(line)
-    left = len(lines) - len(kept)
-    while left and kept and view.counter.count("\n".join([*kept, f"and {left} more: {more}"])) > limit:
-        kept.pop()
-        left += 1
-    return [*kept, f"and {left} more: {more}"] if left and kept else kept
+        kept += 1
+    while kept:
+        left = f"and {len(lines) - kept} more: {more}" if kept < len(lines) else ""
+        made = "\n".join(filter(None, (fence("\n".join(lines[:kept]), about), left)))
+        if view.counter.count(made) <= limit:
+            return made
+        kept -= 1
+    return ""
 
 
 def about_bead(document: IndexDocument, chunk: str = "") -> Provenance:
