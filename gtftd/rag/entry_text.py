@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import PurePath
 
 from gtftd.schemas.corpus import Entry, EntryKind, Message
@@ -13,7 +13,6 @@ from gtftd.town.artifact_files import FORMULAS, INSTRUCTIONS, kind_of
 from gtftd.town.conversation import SHELL_TOOLS
 from gtftd.town.identity import FOR_ALL
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
 _COMMAND_CHARS = 300
 _CUT = "\n[cut here: the text is longer than what is indexed]"
 _WAITS = frozenset({"blocks", "parent-child", "conditional-blocks", "waits-for"})
@@ -24,8 +23,11 @@ def document_id(kind: EntryKind, origin: str, entry_id: str) -> str:
     return f"session:{entry_id}" if kind == "session" or not origin else origin[:1024]
 
 
-def document_of(entry: Entry) -> IndexDocument | None:
-    """None: it says nothing that anybody would look for. `entry` must be whole, its texts in place."""
+def document_of(entry: Entry, stored_at: datetime) -> IndexDocument | None:
+    """None: it says nothing that anybody would look for. `entry` must be whole, its texts in place.
+
+    A document is as new as its last change that was seen; of work its own times tell.
+    """
     text = clipped("\n\n".join(_words(entry)))
     if not text.strip():
         return None
@@ -38,7 +40,7 @@ def document_of(entry: Entry) -> IndexDocument | None:
         roles=() if entry.role == FOR_ALL else (entry.role,),
         title=(path or entry.title or _session_title(entry))[:500],
         text=text,
-        updated_at=entry.ended_at or entry.started_at or _EPOCH,
+        updated_at=entry.ended_at or entry.started_at or stored_at,
         bead=_card(entry) if entry.kind == "operational" else None,
         instructs=entry.kind == "prime" or kind_of(path) in INSTRUCTIONS | FORMULAS,
     )

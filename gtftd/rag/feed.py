@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from gtftd.errors import GtftdError, Missing, NotReady, Unreachable
@@ -40,6 +40,10 @@ class Row(Protocol):
     def kind(self) -> EntryKind: ...
     @property
     def origin(self) -> str: ...
+    @property
+    def stored_at(self) -> float:
+        """In Unix seconds."""
+        ...
 
 
 class Entries(Protocol):
@@ -195,7 +199,8 @@ class Feed:
 
     async def _read(self, row: Row) -> IndexDocument | None:
         try:
-            return document_of(await asyncio.to_thread(self._entries.read_whole, row.sha256))
+            entry = await asyncio.to_thread(self._entries.read_whole, row.sha256)
+            return document_of(entry, datetime.fromtimestamp(row.stored_at, UTC))
         except Missing:
             return None  # superseded meanwhile; a fact of its own tells of what took its place
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gtftd.sampletown.database import folder_of
@@ -69,7 +70,7 @@ class Run:
 def running(folder: Path, *, seed: int, size: int) -> Iterator[Run]:
     """A daemon that has seen everything there is to see."""
     town = SampleTown(folder)
-    daemon = Daemon(town, folder / "state", config="[log]\nlevel = 'debug'\n")
+    daemon = Daemon(town, folder / "state", config="[log]\nlevel = 'debug'\n", index=True)
     there = CanaryTown(town, daemon.state_dir, Aviary(seed), size)
     there.plant_files()
     town.install_hooks(daemon.state_dir)
@@ -126,6 +127,9 @@ def look(run: Run, snapshot: str, *, heavy: bool) -> None:
         entry = next(row["entry_id"] for row in listed if row["kind"] == kind)
         run.command("corpus", "show", entry, "--full")
         run.command("corpus", "explain", entry)
+    until(lambda: run.daemon.call("rag.status")["fed_at"], "the index was fed")
+    for words in (("search", "-n", "200", "the"), ("explain", "--in", "beads", "hb-"), ("status",)):
+        run.command("rag", *words)
     run.command("corpus", "review", "list")
     run.command("parked", "list")
     run.command("logs")
@@ -159,13 +163,16 @@ def told(run: Run, found: list[Find]) -> str:
 def check(run: Run) -> None:
     """Nothing is found after a kill, nor after an ordinary end; and the places were really read."""
     search = Search(run.birds.secrets)
+    index = run.daemon.call("rag.status")["index"]["pid"]
     run.daemon.kill()
+    until(lambda: not psutil.pid_exists(index), "the index has ended with its daemon")
     found = run.search(search)
     run.daemon.start_ready()
     run.daemon.wait_until_calm()
     assert run.daemon.stop() == 0
     found += run.search(search)
     assert not found, told(run, found)
+    assert {"index.db", "chroma.sqlite3"} <= {path.name for path in run.files()}
     assert any(path.suffix == ".blk" for path in run.files())
     state = final_state(run.daemon.state_dir)
     check_whole(state)

@@ -213,7 +213,7 @@ async def test_feeding_everything_removes_what_is_nowhere(desk: Desk) -> None:
         await desk.put(entry)
     for number in range(PART + 3):
         desk.base.write(Bead(f"ha-{number}", "here"))
-    ghost = document_of(artifact("gone/CLAUDE.md"))
+    ghost = document_of(artifact("gone/CLAUDE.md"), AT)
     assert ghost is not None
     await desk.shelf.put([ghost, ghost.model_copy(update={"id": "session:gone"}),
                           ghost.model_copy(update={"id": "bead:harbor/gone"})])  # fmt: skip
@@ -256,7 +256,7 @@ def test_each_kind_has_its_collection() -> None:
 
 
 def test_of_a_session_the_words_and_commands_are_told_and_no_output_of_tools() -> None:
-    document = document_of(session(1))
+    document = document_of(session(1), AT)
     assert document is not None
     assert "user: Begin.\n\nagent: done\n\nran: bd sync" == document.text
     assert ("sessions", "gastown", ("polecat",), False) == (
@@ -266,11 +266,11 @@ def test_of_a_session_the_words_and_commands_are_told_and_no_output_of_tools() -
 
 def test_a_text_without_an_end_is_cut_and_says_so() -> None:
     huge = artifact("docs/huge.md", messages=(Message(role="system", content="x" * (MAX_TEXT + 1)),))
-    document = document_of(huge)
+    document = document_of(huge, AT)
     assert document is not None
     assert MAX_TEXT == len(document.text)
     assert document.text.endswith("longer than what is indexed]")
 
 
 def test_what_says_nothing_is_no_document() -> None:
-    assert document_of(artifact("docs/empty.md", messages=(Message(role="system", content=" \n"),))) is None
+    assert document_of(artifact("docs/empty.md", messages=(Message(role="system", content=" \n"),)), AT) is None
