@@ -74,8 +74,8 @@ def _passages(document: IndexDocument) -> Iterator[Passage]:
         yield from _of_bead(document.text)
     elif document.collection == "sessions":
         yield from (Passage("", text) for text in pack(document.text.splitlines()))
-    else:
-        yield from by_headings(document.text)
+    else:  # of what instructs each section stays alone: that it changed is told of it alone
+        yield from by_headings(document.text, join=document.collection == "docs")
 
 
 def _of_formula(document: IndexDocument) -> Iterator[Passage]:

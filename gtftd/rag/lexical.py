@@ -10,6 +10,7 @@ import tantivy
 from tantivy import Document, Filter, Occur, Query, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
 
 from gtftd.rag.embedding import clean
+from gtftd.rag.vocabulary import meanings_in
 from gtftd.rag.words import names_of
 from gtftd.schemas.rag import Collection
 
@@ -48,6 +49,7 @@ class Boosts:
     heading: float = 1.0
     body: float = 1.0
     names: float = 1.0
+    meaning: float = 1.0
 
 
 class Lexical:
@@ -92,6 +94,7 @@ class Lexical:
         document.add_text("heading", clean(chunk.heading))
         document.add_text("body", clean(chunk.text))
         document.add_text("names", clean(" ".join(names)))
+        document.add_text("meaning", " ".join(meanings_in(f"{chunk.title}\n{chunk.heading}\n{chunk.text}")))
         return document
 
     def remove(self, ids: Iterable[str]) -> None:
@@ -147,7 +150,12 @@ class Lexical:
 
     def _wanted(self, text: str) -> Query | None:
         clauses = []
-        fields = (("title", self._boosts.title), ("heading", self._boosts.heading), ("body", self._boosts.body))
+        fields = (
+            ("title", self._boosts.title),
+            ("heading", self._boosts.heading),
+            ("body", self._boosts.body),
+            ("meaning", self._boosts.meaning),
+        )
         for word in list(dict.fromkeys(self._words.analyze(text)))[:_MOST_WORDS]:
             for field, boost in fields:
                 if boost > 0:
@@ -185,7 +193,7 @@ def _schema() -> tantivy.Schema:
     builder.add_unsigned_field("number", indexed=True, fast=True)
     builder.add_text_field("rig", tokenizer_name="raw", index_option="basic")
     builder.add_text_field("collection", tokenizer_name="raw", index_option="basic")
-    for field in ("title", "heading", "body"):
+    for field in ("title", "heading", "body", "meaning"):
         builder.add_text_field(field, tokenizer_name="words", index_option="freq")
     builder.add_text_field("names", tokenizer_name="names", index_option="freq")
     return builder.build()

@@ -5,14 +5,16 @@ Every loop here goes over the text once: what agents wrote may be hostile, and i
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 BUDGET = 200
 """Wordpieces of a passage, estimated: what the model reads (256) less title and headings."""
-SMALL = 40
-"""A passage of fewer wordpieces joins its neighbour when both stand under one heading's parent."""
+SMALL = 80
+"""A section of fewer wordpieces joins its neighbour."""
 MAX_LEVELS = 4
 _HEADING = re.compile(r"^(#{1,6})[ \t]+(\S[^\n]{0,300}?)[ \t]*#*[ \t]*$")
 _FENCE = re.compile(r"^[ \t]{0,8}(```|~~~)")
@@ -40,11 +42,42 @@ def _cost_of(piece: str) -> int:
     return 1 + (len(piece) - 1) // _WORD_CHARS
 
 
-def by_headings(text: str, above: tuple[str, ...] = ()) -> Iterator[Passage]:
-    """Sections of markdown; a heading inside of a code fence is none."""
+def by_headings(text: str, above: tuple[str, ...] = (), *, join: bool = True) -> Iterator[Passage]:
+    """Sections of markdown, with `join` small neighbours together; a heading inside of a code fence is none."""
+    held: list[tuple[tuple[str, ...], str]] = []
+    spent = 0
     for path, lines in _sections(text, above):
         for packed in pack(lines):
-            yield Passage(" > ".join(path), packed)
+            weight = cost(packed)
+            fits = join and min(spent, weight) <= SMALL and spent + weight <= BUDGET
+            if held and not (fits and _akin(held[0][0], path)):
+                yield _joined(held)
+                held, spent = [], 0
+            held.append((path, packed))
+            spent += weight
+    if held:
+        yield _joined(held)
+
+
+def _akin(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """One stands under the other, or both stand under a third."""
+    return len(_shared(one, other)) >= max(1, min(len(one), len(other)) - 1)
+
+
+def _joined(held: list[tuple[tuple[str, ...], str]]) -> Passage:
+    """Under the heading that all have; their own ones stand in the text."""
+    shared = functools.reduce(_shared, (path for path, _ in held))
+    said, parts = shared, []
+    for path, text in held:
+        parts += [f"**{name}**" for name in path[len(_shared(said, path)) :]]
+        parts.append(text)
+        said = path
+    return Passage(" > ".join(shared), "\n\n".join(parts))
+
+
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return tuple(name for name, _ in same)
 
 
 def _sections(text: str, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[str]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gtftd.rag.fusion import fuse, reciprocal
@@ -14,6 +14,7 @@ def ranking(scores: dict[str, float]) -> list[tuple[str, float]]:
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
+@settings(deadline=None)
 @given(SCORES, SCORES)
 def test_fusing_keeps_every_candidate_once_and_in_order(lexical: dict[str, float], dense: dict[str, float]) -> None:
     """Nothing is lost or doubled, scores lie in 0 to 1 and fall, equals are in the order of their ids."""
@@ -24,6 +25,7 @@ def test_fusing_keeps_every_candidate_once_and_in_order(lexical: dict[str, float
         assert all(0 <= score <= 1 + 1e-9 for _, score in fused)
 
 
+@settings(deadline=None)
 @given(SCORES)
 def test_one_ranking_alone_decides(scores: dict[str, float]) -> None:
     """With the other empty (no model yet, or no word in common) its order is kept where scores differ."""
@@ -32,6 +34,7 @@ def test_one_ranking_alone_decides(scores: dict[str, float]) -> None:
         assert told == sorted(told, reverse=True)
 
 
+@settings(deadline=None)
 @given(SCORES, SCORES, st.sampled_from("abcdefghij"))
 def test_what_is_best_in_both_is_best(lexical: dict[str, float], dense: dict[str, float], best: str) -> None:
     """A chunk that leads both rankings leads."""

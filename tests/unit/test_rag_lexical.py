@@ -117,7 +117,7 @@ def test_what_was_removed_is_not_found_even_before_the_commit() -> None:
 LEXICAL = index(*TOWN)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200) | st.text(alphabet='"():*?~^[]{}\\+-&|!/ aOR', max_size=60))
 def test_any_text_is_a_query(query: str) -> None:
     """No syntax, no error; scores fall."""
