@@ -48,6 +48,8 @@ _BRACKETS = re.compile(
 _TURN = re.compile(r"^([ \t]{0,8}(?:Human|User|Assistant|System|Developer))(?=:)", re.MULTILINE)
 _PLAIN = {ord("<"): "(", ord(">"): ")", ord("|"): "/", ord("`"): "'", 0xFF1C: "(", 0xFF1E: ")", 0xFF5C: "/"}
 _HEADING = re.compile(r"^([ \t]{0,3})(?=#{1,6}(?:[ \t]|$))", re.MULTILINE)
+_OWN = re.compile(r"^([ \t]{0,8})(?=#{1,6}[ \t]*(?:reduced prime|your (?:role|bead|work)))", re.IGNORECASE)
+"""Headings that only the prime itself has: not even code may show them."""
 _CODE = re.compile(r"^[ \t]{0,8}(`{3,}|~{3,})")
 _ORDERS = re.compile(
     r"(?:ignore|disregard|forget|override|bypass)\W{1,3}(?:\w{1,12}\W{1,3}){0,4}(?:instruction|prompt|rule|guideline|direction)s?"
@@ -127,7 +129,7 @@ def _headings(text: str) -> str:
         marks = _CODE.match(line)
         if marks and (not fence_marks or marks[1].startswith(fence_marks)):
             fence_marks = "" if fence_marks else marks[1]
-        lines.append(line if fence_marks else _HEADING.sub(r"\1\\", line))
+        lines.append((_OWN if fence_marks else _HEADING).sub(r"\1\\", line))
     if fence_marks:
         lines.append(fence_marks)
     return "\n".join(lines)

@@ -34,6 +34,9 @@ _MERGE = "merge-request"
 _NO_WORK = frozenset({"agent", "role", "rig", "message", "event", "slot", "queue", _MERGE})
 """Types that are nobody's task."""
 _DULL = re.compile(r"(?:created|started|owner|created_by|estimated_minutes|spec_id|external_ref|status|assignee): ")
+_META = re.compile(
+    r"^(?:attached_(?:molecule|formula|at)|dispatched_by|convoy_(?:id|owned|created_at)):[^\n]*\n?", re.MULTILINE
+)
 _HITS = 12
 _ASKED = 1500
 """Characters of the bead that are searched with."""
@@ -81,10 +84,14 @@ def tell_changed(view: View, formula: Attached | None, limit: int) -> str:
         return ""
     role, rig = view.params.role, view.rig
     fresh = [one for one in view.picture.instructions_since(since, rig, role) if view.may_see(one.rig)]
+    if formula is not None:  # those may be too many to be told of all
+        fresh = [one for one in fresh if one.document != formula.document]
+        fresh += [one for one in view.chunks(formula.document) if one.first_seen > since]
     gone = [one for one in view.picture.instructions_gone_since(since, rig, role) if view.may_see(one.rig)]
     gone = _without_replaced(gone, fresh)
     if not fresh and not gone:
         return ""
+    fresh.sort(key=lambda one: (one.document, one.ordinal))
     head = f"## Changed since your training ({since:%Y-%m-%d})"
     room = limit - view.counter.count(f"{head}\n")
     lost = _tell_gone(view, gone, room // 3)
@@ -173,7 +180,8 @@ def _of_bead(chunks: Sequence[StoredChunk]) -> Iterator[str]:
 
 
 def _without_dull(text: str) -> str:
-    """The fields at the top, without those that tell a worker nothing, or that stand above."""
+    """Without fields that tell a worker nothing, or that stand above."""
+    text = _META.sub("", text)
     fields, gap, rest = text.partition("\n\n")
     head, between, below = rest.partition("\n\n")
     if fields.startswith("# ") and "\n" not in fields:
@@ -215,8 +223,9 @@ def _tell_gone(view: View, gone: Sequence[StoredChunk], limit: int) -> str:
         return ""
     lines = []
     for one in gone:
-        where = " > ".join(filter(None, (neutral_line(one.document.removeprefix("file:"), 80), one.heading)))
-        lines.append(f"- no longer said in {neutral_line(where, 140)}: {neutral_line(one.first_line, 140)}")
+        where = [one.document.removeprefix("file:"), *one.heading.split(" > ")]
+        where_line = neutral_line(", ".join(filter(None, where)), 140)
+        lines.append(f"- no longer said in {where_line}: {neutral_line(one.first_line, 140)}")
     about = Provenance(gone[0].collection, "what instructions said once", view.rig, gone[0].gone_at)
     return fenced_list(view, lines, about, limit, "`gt prime`")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -219,7 +219,3 @@ def _hit(chunk: StoredChunk, score: float) -> Hit:
         updated_at=chunk.updated_at,
         score=score,
     )
-
-
-def texts_of(documents: Sequence[IndexDocument]) -> list[str]:
-    return [document.text for document in documents]
