@@ -48,7 +48,8 @@ _LEAST = 60
 def find_work(view: View) -> Work:
     """The bead that was named, else what is on the actor's hook.
 
-    Raises NotReady for a bead that is not there, or not this agent's to see: then nobody knows what its work is.
+    Raises NotReady for a bead that is not there, or not this agent's to see, and for a polecat without one: then
+    nobody knows what its work is.
     """
     hooked = view.picture.on_hook(view.actor) if view.actor else ()
     mine = [one for one in hooked if one.bead and view.may_see(one.rig) and one.bead.status in AT_WORK]
@@ -58,6 +59,8 @@ def find_work(view: View) -> Work:
             raise NotReady(f"bead {id_of(view.params.bead)!r} is not in the index of what this agent may see")
     else:
         found = next((one for one in mine if one.bead and one.bead.issue_type not in _NO_WORK), None)
+        if found is None and view.actor and view.who.role == "polecat":
+            raise NotReady(f"no bead is known on the hook of {id_of(view.actor)}: a sling may be newer than the index")
     others = [one.bead.bead for one in mine if one.bead and found is not None and one.id != found.id]
     return Work(found, tuple(others))
 

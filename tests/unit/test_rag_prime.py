@@ -67,6 +67,10 @@ def params(role: str = "polecat", **others: object) -> PrimeParams:
 
 
 def prime(*documents: IndexDocument, role: str = "polecat", **others: object) -> PrimeResult:
+    """A polecat without work has no name here: one that has, and nothing on its hook, gets no short prime."""
+    has_work = "bead" in others or any(one.bead and one.bead.assignee == ACTORS["polecat"] for one in documents)
+    if role == "polecat" and not has_work:
+        others = {"actor": None} | others
     return build_prime(MemoryPicture([FORMULA, *documents]), params(role, **others))
 
 
@@ -173,7 +177,7 @@ def test_instructions_that_are_gone_are_told_unless_replaced() -> None:
     old = file("CLAUDE.md", "# Push\n\nPush to main.\n\n# Lunch\n\nEat at noon.")
     new = file("CLAUDE.md", "# Push\n\nNever push to main.", at=NOW)
     gone = stored(old, gone_at=NOW)
-    told = section(build_prime(MemoryPicture([FORMULA, new], gone), params()), "Changed since")
+    told = section(build_prime(MemoryPicture([FORMULA, new], gone), params(actor=None)), "Changed since")
     assert "- no longer said in CLAUDE.md, Lunch: Eat at noon." in told
     assert "Push to main." not in told.replace("Never push to main.", "")
 
@@ -197,7 +201,7 @@ def test_changed_convention_is_told_beside_formulas_that_all_changed(tmp_path: P
         index.put(
             [FORMULA, *formulas, file("CLAUDE.md", "# Freeze\n\nNo merges on Friday.", at=NOW - timedelta(days=1))]
         )
-        assert "No merges on Friday." in build_prime(IndexPicture(index), params()).text
+        assert "No merges on Friday." in build_prime(IndexPicture(index), params(actor=None)).text
     finally:
         index.close()
 
@@ -287,6 +291,7 @@ def test_roles_of_the_town_see_what_is_the_towns() -> None:
         ({"actor": "beads/polecats/nux"}, "is no polecat"),
         ({"actor": "nobody"}, "is no polecat"),
         ({"bead": "gt-none"}, "not in the index"),
+        ({}, "no bead is known on the hook of gastown/polecats/nux"),
         ({"most_tokens": 300}, "hold no prime"),
     ],
 )
@@ -450,7 +455,9 @@ def test_primes_of_the_real_town_hold_their_limits(real_town: MemoryPicture) -> 
     for role in ROLES:
         for work in (None, *(tasks[:12] if role in {"polecat", "crew"} else ())):
             for trained in (TRAINED, LONG_AGO - timedelta(days=1)):
-                result = build_prime(real_town, params(role, bead=work, trained_at=trained))
+                result = build_prime(
+                    real_town, params(role, bead=work, trained_at=trained, **({} if work else {"actor": None}))
+                )
                 assert result.tokens <= 3000
                 assert balanced(result.text.split("\n"))
                 if trained == TRAINED:
