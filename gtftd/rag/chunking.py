@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from gtftd.rag.passages import Passage, by_headings, pack
 from gtftd.schemas.rag import IndexDocument
 from gtftd.town.formula import Formula, Step, Variable, read_formula
 
-_LIFE = ("Description", "Design", "Acceptance criteria", "Notes")
 _TAIL = ("Dependencies (", "Slings", "History")
+_PARTS = ("Design", "Acceptance criteria", "Notes", "Comment by ", *_TAIL)
+_ENDING = re.compile(r"(\.formula)?\.(md|toml|tmpl|json)(\.tmpl)?$")
 _MANY_DOTS = 200
 """In one line: `a.a.a...` as a key takes tomllib seconds, so such a file is no formula."""
 
@@ -63,8 +65,14 @@ def _id_of(document: IndexDocument, passage: Passage, again: int) -> str:
 
 
 def _embedded(document: IndexDocument, passage: Passage) -> str:
-    about = " > ".join(part for part in (document.title[:120], passage.heading[:200]) if part)
-    return f"{about}\n{passage.text}" if about else passage.text
+    """With what it is about, in few words: the model reads no more than 256 pieces."""
+    title = document.title
+    if document.collection != "beads":
+        title = _ENDING.sub("", PurePath(title).name).replace("-", " ").replace("_", " ")
+    heading = " > ".join(passage.heading.split(" > ")[-2:])
+    about = ": ".join(part for part in (title[:120], heading[:160]) if part)
+    text = passage.read or passage.text
+    return f"{about}\n{text}" if about else text
 
 
 def _passages(document: IndexDocument) -> Iterator[Passage]:
@@ -141,21 +149,11 @@ def _of_step(step: Step) -> str:
 
 def _of_bead(text: str) -> Iterator[Passage]:
     """The first chunk says what the bead is and asks for; links and history, which repeat ids, come last in one."""
-    first: list[str] = []
-    rest: list[tuple[str, list[str]]] = []
-    heading, lines = "", first
-    for line in text.splitlines():
-        name = line[3:].strip() if line.startswith("## ") else ""
-        if name.startswith((*_LIFE, *_TAIL, "Comment by ")):
-            heading = name
-            if name == "Description" and lines is first:
-                continue
-            lines = []
-            rest.append((heading, lines))
-        else:
-            lines.append(line)
-    for number, packed in enumerate(pack(first)):
-        yield Passage("" if number == 0 else "Description", packed)
+    head, asked, rest = _parts_of_life(text)
+    fields = {line for line in head if line}
+    for number, packed in enumerate(pack([*head, "", *asked])):
+        read = "\n".join(line for line in packed.splitlines() if line not in fields).strip()
+        yield Passage("" if number == 0 else "Description", packed, read or packed)
     tail = []
     for name, written in rest:
         if name.startswith(_TAIL):
@@ -163,3 +161,21 @@ def _of_bead(text: str) -> Iterator[Passage]:
         else:
             yield from (Passage(name, packed) for packed in pack(written))
     yield from (Passage("History", packed) for packed in pack(tail))
+
+
+def _parts_of_life(text: str) -> tuple[list[str], list[str], list[tuple[str, list[str]]]]:
+    """Title and fields, the description, and every other part under its name."""
+    head: list[str] = []
+    asked: list[str] = []
+    rest: list[tuple[str, list[str]]] = []
+    lines = head
+    for line in text.splitlines():
+        name = line[3:].strip() if line.startswith("## ") else ""
+        if lines is head and name == "Description":
+            lines = asked
+        elif name.startswith(_PARTS):
+            lines = []
+            rest.append((name, lines))
+        else:
+            lines.append(line)
+    return head, asked, rest

@@ -29,6 +29,8 @@ class Passage:
 
     heading: str
     text: str
+    read: str = ""
+    """What the model reads of it, where that is not the text."""
 
 
 def cost(text: str) -> int:

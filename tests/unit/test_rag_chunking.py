@@ -86,7 +86,7 @@ def test_markdown_is_cut_at_its_headings() -> None:
     assert [("", "before"), ("One", "first"), ("One > Two", "second"), ("Three", "third")] == [
         (chunk.heading, chunk.text) for chunk in found
     ]
-    assert "docs/a.md > One > Two\nsecond" == found[2].embed_text
+    assert "a: One > Two\nsecond" == found[2].embed_text
     assert [0, 1, 2, 3] == [chunk.ordinal for chunk in found]
 
 
@@ -134,6 +134,7 @@ def test_a_bead_opens_with_what_it_asks_for() -> None:
     assert ["", "Notes", "Comment by nux, 2026-01-02T00:00:00Z", "History"] == [chunk.heading for chunk in found]
     for said in ("gt-abc12", "type: bug", "status: open", "The daemon dies.", "## Steps", "1. start it"):
         assert said in found[0].text
+    assert "Crash on start\nThe daemon dies.\n\n## Steps\n\n1. start it" == found[0].embed_text
     assert "gt-other" in found[-1].text
     assert "open -> hooked" in found[-1].text
 
