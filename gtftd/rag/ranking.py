@@ -39,16 +39,20 @@ def candidates(
     dense: Sequence[tuple[str, float]],
     named: Collection[str],
     now: datetime,
+    *,
+    is_bare: bool = False,
 ) -> list[Candidate]:
-    """All that was found, best first. `rows`: what the asker may see; `named`: the documents that the query names."""
+    """All that was found, best first. `rows`: what the asker may see; `named`: the documents that the query names;
+    `is_bare`: it says nothing else, so they are told from their beginning.
+    """
     fused = dict(fuse([(id_, score) for id_, score in lexical if id_ in rows], dense))
-    first = _first_of(named, fused, rows)
+    first = _first_of(named, {} if is_bare else fused, rows)
     found = []
     for id_, row in rows.items():
         fresh = freshness((now - row.updated_at).total_seconds())
         summed = fused.get(id_, 0.0)
         found.append(Candidate(row, summed * fresh, id_ in first, summed, fresh))
-    found.sort(key=lambda one: (not one.exact, -one.score, one.row.ordinal, one.row.id))
+    found.sort(key=lambda one: (not one.exact, 0 if one.exact and is_bare else -one.score, one.row.ordinal, one.row.id))
     return found
 
 

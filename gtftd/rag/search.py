@@ -18,6 +18,7 @@ from gtftd.rag.ranking import Candidate, Explainer, candidates, diverse
 from gtftd.rag.stored import StoredChunk
 from gtftd.rag.texts import Texts
 from gtftd.rag.wordbook import Wordbook
+from gtftd.rag.words import names_of
 from gtftd.schemas.rag import Hit, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Search:
         watch.lap("lexical")
         found = self._look(query, vector, lexical, wanted)
         watch.lap("dense")
-        ordered = candidates(found.rows, lexical, found.dense, found.named, now)
+        is_bare = set(query.text.lower().split()) <= set(names_of(query.text))
+        ordered = candidates(found.rows, lexical, found.dense, found.named, now, is_bare=is_bare)
         best = diverse(ordered, found.vectors, query.limit)
         stored = texts.chunks(one.row.id for one in best)
         explainer = Explainer(lexical, found.dense) if query.explain else Explainer((), ())
