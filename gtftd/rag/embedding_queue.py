@@ -33,6 +33,8 @@ SMALLEST, LARGEST = 8, 256
 QUICK_S, SLOW_S = 0.05, 0.4
 PERSIST_AT = 256
 CHECK_S = 2.0
+QUIET_S = 10.0
+"""Vectors without chunks harm nobody: they are deleted when there are many, or nothing else is to be done."""
 FORGET_S = 3.0
 """What is to be forgotten comes in bursts: Chroma is written anew once after each."""
 _FORGET = "chroma.forget"
@@ -65,6 +67,7 @@ class EmbeddingQueue:
         self._lock = lock
         self._adopt = adopt
         self._spare: dict[str, Floats] = {}
+        self._persisted = 0.0
         self._wake = threading.Condition()
         self._waiting: list[tuple[float, int, str]] = []
         self._order = itertools.count()
@@ -147,7 +150,8 @@ class EmbeddingQueue:
                 if time.monotonic() - checked > CHECK_S:
                     checked = time.monotonic()
                     vectors.check()
-                    self._delete(vectors)
+                    if len(self._gone) >= PERSIST_AT or checked - self._persisted > QUIET_S:
+                        self._delete(vectors)
                 self._embed_next(embedder)
                 if self._remake or time.monotonic() >= self._forget_at:
                     self._make_anew(vectors)
@@ -252,6 +256,8 @@ class EmbeddingQueue:
     def _persist(self, vectors: Vectors) -> None:
         with self._wake:
             changed, self._changed = self._changed, {}
+        if changed:
+            self._persisted = time.monotonic()
         for collection in COLLECTIONS:
             with self._lock:
                 ids, found = self._matrix.vectors(_of(collection, changed))
