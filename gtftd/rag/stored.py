@@ -6,6 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from gtftd.schemas.rag import BeadCard, Collection, IndexDocument
 
@@ -74,8 +75,8 @@ def document_of(reader: sqlite3.Connection, row: tuple[object, ...]) -> IndexDoc
     )
     return IndexDocument.model_construct(
         id=str(id_),
-        collection=collection,
-        rig=rig,
+        collection=cast("Collection", collection),
+        rig=None if rig is None else str(rig),
         roles=tuple(json.loads(str(roles))),
         title=str(title),
         text=_joined(parts.fetchall()),

@@ -88,12 +88,22 @@ class Texts:
 
     def put(self, items: Sequence[tuple[IndexDocument, Sequence[Chunk]]], *, forget: bool = False) -> Change:
         """Take over documents that are not older than what is stored; all of them or none."""
-        return self._write(lambda change: [self._put(change, *item, forget=forget) for item in items], forget=forget)
+
+        def work(change: Change) -> None:
+            for document, chunks in items:
+                self._put(change, document, chunks, forget=forget)
+
+        return self._write(work, forget=forget)
 
     def remove(self, ids: Sequence[str], *, at: datetime, forget: bool = False) -> Change:
         """Take documents out. Instructions leave a tombstone, unless they are to be forgotten."""
         moment = micros(at)
-        return self._write(lambda change: [self._remove(change, id_, moment, forget) for id_ in ids], forget=forget)
+
+        def work(change: Change) -> None:
+            for id_ in ids:
+                self._remove(change, id_, moment, forget)
+
+        return self._write(work, forget=forget)
 
     def ids(self, prefix: str) -> list[str]:
         where = "SELECT id FROM documents WHERE id >= ? AND id < ? AND gone_at IS NULL"
@@ -133,7 +143,7 @@ class Texts:
         except sqlite3.Error as error:
             raise _translate(error, self.path) from error
 
-    def _write(self, work: Callable[[Change], object], *, forget: bool) -> Change:
+    def _write(self, work: Callable[[Change], None], *, forget: bool) -> Change:
         change = Change()
         with self._write_lock:
             try:

@@ -24,7 +24,7 @@ from gtftd.schemas.rag import COLLECTIONS, Collection
 from gtftd.state.crash import crash_point
 
 if TYPE_CHECKING:
-    from chromadb.api import ClientAPI
+    from chromadb.api.client import Client
     from chromadb.api.models.Collection import Collection as ChromaCollection
 
 log = get_logger("rag")
@@ -53,7 +53,7 @@ class Vectors:
     def __init__(self, folder: Path, model: Model) -> None:
         self.folder = folder
         self.model = model
-        self._client: ClientAPI | None = None
+        self._client: Client | None = None
         self._collections: dict[Collection, ChromaCollection] = {}
         self._inode = 0
 
@@ -151,15 +151,15 @@ class Vectors:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         remade = []
         with _broken("open"):
-            self._client = chromadb.PersistentClient(
-                path=str(self.folder), settings=Settings(anonymized_telemetry=False)
-            )
+            client = chromadb.PersistentClient(path=str(self.folder), settings=Settings(anonymized_telemetry=False))
+            assert isinstance(client, chromadb.api.client.Client), "a persistent client can be closed"
+            self._client = client
             for name in COLLECTIONS:
-                remade += self._open_collection(self._client, name)
+                remade += self._open_collection(client, name)
         self._inode = (self.folder / "chroma.sqlite3").stat().st_ino
         return remade
 
-    def _open_collection(self, client: ClientAPI, name: Collection) -> list[str]:
+    def _open_collection(self, client: Client, name: Collection) -> list[str]:
         metadata = {"hnsw:space": "cosine", "model": self.model.id, "dimensions": self.model.dimensions}
         collection = client.get_or_create_collection(name, metadata=metadata, embedding_function=None)
         found = collection.metadata or {}
