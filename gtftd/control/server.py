@@ -76,7 +76,9 @@ class ControlServer:
         try:
             listener = _bind(self.path)
             self._inode = self.path.stat().st_ino
-            self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=self._limits.request_bytes)
+            self._server = await asyncio.start_unix_server(
+                self._accept, sock=listener, limit=self._limits.request_bytes
+            )
         except BaseException:
             self._release()
             raise
