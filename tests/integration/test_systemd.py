@@ -64,7 +64,7 @@ def test_the_daemon_is_watched_and_restarted(unit: str, line: str) -> None:
 
 
 def test_memory_that_is_written_need_not_be_executed() -> None:
-    """MemoryDenyWriteExecute: everything that the daemon imports, and its nats-server, live without."""
+    """MemoryDenyWriteExecute: everything that the daemon and its index import, and its nats-server, live without."""
     script = (
         "import ctypes, sys\n"
         f"if ctypes.CDLL(None).prctl({PR_SET_MDWE}, 1, 0, 0, 0) != 0: sys.exit(77)\n"
@@ -72,6 +72,9 @@ def test_memory_that_is_written_need_not_be_executed() -> None:
         "try: mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC); sys.exit(78)\n"
         "except PermissionError: pass\n"
         "import aiomysql, nats, prometheus_client, pydantic, sqlite3, structlog, watchfiles\n"
+        "import chromadb, tantivy\n"
+        "from gtftd.rag.embedding import load_embedder\n"
+        "load_embedder('minilm').embed_query('a word')\n"
         "import subprocess, sysconfig\n"
         "server = sysconfig.get_path('scripts') + '/nats-server'\n"
         "subprocess.run([server, '--version'], check=True)\n"

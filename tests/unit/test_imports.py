@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "peft", "hivemind", "gguf", "chromadb")
+HEAVY = ("torch", "transformers", "peft", "hivemind", "gguf", "chromadb", "onnxruntime", "tantivy", "tokenizers")
 OF_OTHERS = ("typer", "gtftd.ctl", "gtftd.sampletown", "mysql_mimic", "detect_secrets")
 
 
