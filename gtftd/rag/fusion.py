@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from gtftd.rag.words import names_of
+
 Ranking = Sequence[tuple[str, float]]
 """Chunk ids with what they scored, the best first."""
-LEXICAL = 0.5
-"""What the words decide; the rest is the meaning's."""
+DEPTH = 200
+"""Candidates of each ranking: the worst of them is the zero of its scores."""
+OF_PROSE, OF_NAMES = 0.45, 0.7
+"""What the words decide in a question of plain words, and in one that holds a name: an id, a flag, a file."""
 
 
-def fuse(lexical: Ranking, dense: Ranking, weight: float = LEXICAL) -> list[tuple[str, float]]:
+def weight_of(query: str) -> float:
+    """How much of the score is the words'; the rest is the meaning's. Embeddings blur names."""
+    return OF_PROSE if next(names_of(query), None) is None else OF_NAMES
+
+
+def fuse(lexical: Ranking, dense: Ranking, weight: float = OF_PROSE) -> list[tuple[str, float]]:
     """One ranking of all candidates, 0 to 1. What a ranking does not hold counts there as its worst does."""
     by_words, by_meaning = _scaled(lexical), _scaled(dense)
     summed = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gtftd.rag.fusion import DEPTH
 from gtftd.rag.matrix import Floats, Matrix, Row
 from gtftd.rag.names import Names
 from gtftd.rag.ranking import Candidate, Explainer, candidates, diverse
@@ -45,7 +46,7 @@ class Search:
         watch = _Watch()
         vector = self._embed(query.text, embedder) if embedder else None
         watch.lap("embed")
-        wanted = max(50, 5 * query.limit)
+        wanted = max(DEPTH, 5 * query.limit)
         lexical = self._words.search(query, wanted)
         watch.lap("lexical")
         found = self._look(query, vector, lexical, wanted)

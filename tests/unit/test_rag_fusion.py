@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtftd.rag.fusion import fuse, reciprocal
+from gtftd.rag.fusion import fuse, reciprocal, weight_of
 
 SCORES = st.dictionaries(st.sampled_from("abcdefghij"), st.integers(-5, 50).map(float), max_size=10)
 
@@ -40,3 +41,11 @@ def test_what_is_best_in_both_is_best(lexical: dict[str, float], dense: dict[str
     """A chunk that leads both rankings leads."""
     fused = fuse(ranking(lexical | {best: 60.0}), ranking(dense | {best: 60.0}))
     assert best == fused[0][0]
+
+
+@pytest.mark.parametrize(
+    "query", ["gt-abc12", "what does --cleanup-status do", "see docs/a.md", "GT_DOLT_PORT", "readFormula"]
+)
+def test_names_make_words_count_more(query: str) -> None:
+    """Embeddings blur names, so a question that holds one trusts its words."""
+    assert weight_of(query) > weight_of("what does a worker do when it is done")
