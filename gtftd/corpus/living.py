@@ -103,7 +103,7 @@ def _card(life: BeadLife, scrubber: Scrubber) -> BeadCard:
         bead=life.bead,
         status=issue.status,
         issue_type=life.kind,
-        priority=int(priority) if priority.isdigit() else None,
+        priority=int(priority) if priority.isdecimal() else None,
         assignee=issue.assignee,
         parent=life.fields.get("parent") or next(iter(parents), None),
         needs=tuple(link.target for link in life.needs if link.type in _WAITS),

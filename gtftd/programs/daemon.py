@@ -79,6 +79,7 @@ class Daemon:
                 await self._live()
         finally:
             await control.close()
+            parts.index.close()
             parts.database.close()
             log.info("daemon.stopped", uptime_s=round(time.time() - self.started_at, 3))
 

@@ -134,18 +134,16 @@ class IndexKeeper:
             self._line.broken = "rag.enabled is false in the configuration"
             self._health.off("index", self._line.broken)
             return
-        pause_s = 1.0
+        failures = 0
         while True:
             began = time.monotonic()
             why = await self._live()
-            self._line.ready.clear()
-            if time.monotonic() - began > START_S:
-                pause_s = 1.0
-            else:
+            log.warning("index.ended", why=why)
+            failures = 1 if time.monotonic() - began > START_S else failures + 1
+            if failures > 1:
                 self._line.broken = why
-            self._health.degraded("index", "index.down", f"{why}; it is started again, see logs/index.log")
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                self._health.degraded("index", "index.down", f"{why}; it is started again, see logs/index.log")
+            await asyncio.sleep(min(2.0 ** (failures - 1), LONGEST_PAUSE_S))
 
     @property
     def is_behind(self) -> bool:
