@@ -10,7 +10,7 @@ from datetime import datetime
 
 import numpy as np
 
-from gtftd.rag.fusion import fuse
+from gtftd.rag.fusion import OF_PROSE, fuse
 from gtftd.rag.matrix import Floats, Row
 from gtftd.schemas.rag import Scores
 
@@ -41,11 +41,12 @@ def candidates(
     now: datetime,
     *,
     is_bare: bool = False,
+    weight: float = OF_PROSE,
 ) -> list[Candidate]:
     """All that was found, best first. `rows`: what the asker may see; `named`: the documents that the query names;
-    `is_bare`: it says nothing else, so they are told from their beginning.
+    `is_bare`: it says nothing else, so they are told from their beginning; `weight`: what the words decide.
     """
-    fused = dict(fuse([(id_, score) for id_, score in lexical if id_ in rows], dense))
+    fused = dict(fuse([(id_, score) for id_, score in lexical if id_ in rows], dense, weight))
     first = _first_of(named, {} if is_bare else fused, rows)
     found = []
     for id_, row in rows.items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gtftd.rag.fusion import DEPTH
+from gtftd.rag.fusion import DEPTH, weight_of
 from gtftd.rag.matrix import Floats, Matrix, Row
 from gtftd.rag.names import Names
 from gtftd.rag.ranking import Candidate, Explainer, candidates, diverse
@@ -52,7 +52,8 @@ class Search:
         found = self._look(query, vector, lexical, wanted)
         watch.lap("dense")
         is_bare = set(query.text.lower().split()) <= set(names_of(query.text))
-        ordered = candidates(found.rows, lexical, found.dense, found.named, now, is_bare=is_bare)
+        weight = weight_of(query.text)
+        ordered = candidates(found.rows, lexical, found.dense, found.named, now, is_bare=is_bare, weight=weight)
         best = diverse(ordered, found.vectors, query.limit)
         stored = texts.chunks(one.row.id for one in best)
         explainer = Explainer(lexical, found.dense) if query.explain else Explainer((), ())
