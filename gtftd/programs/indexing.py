@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gtftd.control.client import ControlClient
+from gtftd.corpus.filing import document_id
 from gtftd.corpus.living import LivingBeads, LivingPart
 from gtftd.errors import GtftdError, NotReady, Unreachable
 from gtftd.health import Health
@@ -254,10 +255,13 @@ class IndexKeeper:
 
 
 class TownBeads:
-    """The beads of those rigs whose work may be collected."""
+    """The beads of those rigs whose work may be collected, but for those that were purged."""
 
-    def __init__(self, living: LivingBeads, town: Callable[[], Town], limits: CollectionSettings) -> None:
+    def __init__(
+        self, living: LivingBeads, town: Callable[[], Town], limits: CollectionSettings, database: Database
+    ) -> None:
         self._living = living
+        self._database = database
         self._town = town
         self._limits = limits
 
@@ -267,13 +271,21 @@ class TownBeads:
         return {database: rig for database, rig in rigs.items() if rig is None or self._may(rig)}
 
     async def of(self, database: str, beads: Sequence[str]) -> LivingPart:
-        return await self._living.of(database, beads)
+        entries = {document_id("operational", f"bead:{database}/{bead}"): bead for bead in beads}
+        purged = await self._database.read(_purged(list(entries)))
+        part = await self._living.of(database, [bead for id_, bead in entries.items() if id_ not in purged])
+        return LivingPart(part.found, (*part.gone, *(entries[id_] for id_ in purged)))
 
     def ids(self, database: str) -> AsyncIterator[list[str]]:
         return self._living.ids(database)
 
     def _may(self, rig: str) -> bool:
         return rig not in self._limits.skip_rigs and (not self._limits.rigs or rig in self._limits.rigs)
+
+
+def _purged(entry_ids: Sequence[str]) -> Callable[[sqlite3.Connection], list[str]]:
+    sql = f"SELECT entry_id FROM purges WHERE entry_id IN ({','.join('?' * len(entry_ids))})"
+    return lambda connection: [row[0] for row in connection.execute(sql, entry_ids)]
 
 
 def _marked(marks: dict[str, Any]) -> Callable[[sqlite3.Connection], None]:

@@ -96,7 +96,7 @@ class Parts(Ground):
     def _make_index(self) -> None:
         settings, town = self.settings, self.town.read
         access = BeadsAccess(self.poller.reader, lambda: beads_databases(town(), settings.beads))
-        beads = TownBeads(LivingBeads(access, self.scrubber), town, settings.collection)
+        beads = TownBeads(LivingBeads(access, self.scrubber), town, settings.collection, self.database)
         self.index = IndexLine(self.state_dir)
         self.feed_of_index = Feed(
             self.index, self.store, beads if settings.beads.enabled else None, is_off=not settings.rag.enabled

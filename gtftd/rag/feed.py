@@ -7,7 +7,7 @@ answers again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
@@ -25,7 +25,7 @@ PART = 50
 """Beads that are read and told in one go: others may have their turn between two."""
 BATCH_CHARS = 400_000
 PAGE = 50
-SESSION = "session:"
+SESSION, BEAD = "session:", "bead:"
 OF_ENTRIES = (SESSION, "file:", "prime:", "interactions:", "curated:")
 
 
@@ -127,13 +127,17 @@ class Feed:
         if self._is_off:
             return
         name = document_id(kind, origin, entry_id)
+        if tainted:
+            await self._forget(name)
+        if kind == "operational" and await self._told_live(origin):
+            return
         async with self._entry_turn:
             rows = await self._entries.select("entry_id = ?", (entry_id,), 1)
             document = await self._read(rows[0]) if rows and rows[0].sha256 != tainted else None
             try:
-                if document is None or tainted:
-                    await self._index.remove([name], forget=tainted is not None)
-                if document is not None:
+                if document is None:
+                    await self._index.remove([name])
+                else:
                     await self._index.put([document])
             except Unreachable as error:
                 self._missed(error)
@@ -162,8 +166,10 @@ class Feed:
             async for count in self._all_entries(forget=forget):
                 done += count
                 yield CollectProgress(phase="entries", done=done)
-            notes = []
-            for where in await self._everywhere():
+            notes: list[str] = []
+            silent: set[str] = set()
+            known = await self._everywhere()
+            for where in known:
                 try:
                     async for count in self._all_beads(where, forget=forget):
                         done += count
@@ -172,6 +178,10 @@ class Feed:
                     if isinstance(error, IndexGone):
                         raise
                     notes.append(f"{where.database}: {error}")
+                    silent.add(where.database)
+            async for count in self._stored_beads({where.database for where in known} - silent, forget=forget):
+                done += count
+                yield CollectProgress(phase="stored beads", done=done)
             yield CollectProgress(phase="rebuild", done=done, note="; ".join(notes), finished=True)
         except GtftdError:
             self.behind.set()
@@ -189,6 +199,24 @@ class Feed:
         if self._beads is None:
             return []
         return [_Where(self._beads, database, rig) for database, rig in (await self._beads.databases()).items()]
+
+    async def _forget(self, name: str) -> None:
+        try:
+            await self._index.remove([name], forget=True)
+        except Unreachable as error:
+            self._missed(error)
+
+    async def _told_live(self, origin: str) -> bool:
+        """The stored life of a bead is older than its database: that is asked where it answers."""
+        database, _, bead = origin.removeprefix(BEAD).partition("/")
+        where = await self._where(database)
+        if where is None:
+            return False
+        try:
+            await self._tell(where, [bead])
+        except (NotReady, Unreachable):
+            return False
+        return True
 
     async def databases(self) -> list[str]:
         """Those whose beads are told."""
@@ -219,20 +247,30 @@ class Feed:
         return {name for card in cards for name in (*card.needs, *card.needed_by, *card.related)}
 
     async def _all_entries(self, *, forget: bool) -> AsyncIterator[int]:
+        async for rows in self._pages("kind != 'operational'", frozenset(), forget=forget):
+            yield rows
+        for prefix in OF_ENTRIES:
+            await self._remove_withdrawn(prefix)
+
+    async def _stored_beads(self, live: Collection[str], *, forget: bool) -> AsyncIterator[int]:
+        """Beads as the corpus knows them, of databases that do not answer, or of which there is an export alone."""
+        async for rows in self._pages("kind = 'operational'", frozenset(live), forget=forget):
+            yield rows
+
+    async def _pages(self, which: str, live: frozenset[str], *, forget: bool) -> AsyncIterator[int]:
         """In the order of their ids; one turn reads and tells a page, so that nothing newer is overwritten."""
         after = ""
         while True:
             async with self._entry_turn:
-                rows = await self._entries.select("entry_id > ?", (after,), PAGE, order="entry_id")
-                read = [await self._read(row) for row in rows]
+                rows = await self._entries.select(f"{which} AND entry_id > ?", (after,), PAGE, order="entry_id")
+                wanted = [row for row in rows if row.origin.removeprefix(BEAD).partition("/")[0] not in live]
+                read = [await self._read(row) for row in wanted]
                 for batch in _batches(document for document in read if document is not None):
                     await self._answered(self._index.put(batch, forget=forget))
-            yield len(rows)
+            yield len(wanted)
             if len(rows) < PAGE:
                 break
             after = rows[-1].entry_id
-        for prefix in OF_ENTRIES:
-            await self._remove_withdrawn(prefix)
 
     async def _remove_withdrawn(self, prefix: str) -> None:
         column = "entry_id" if prefix == SESSION else "origin"
@@ -276,7 +314,7 @@ class IndexGone(Unreachable):
 
 
 def bead_id(database: str, bead: str) -> str:
-    return f"bead:{database}/{bead}"
+    return f"{BEAD}{database}/{bead}"
 
 
 def _bead_document(bead: Bead, rig: str | None) -> IndexDocument:

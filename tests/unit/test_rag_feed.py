@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,6 +50,9 @@ class Shelf:
     async def ids(self, prefix: str) -> frozenset[str]:
         self._answer()
         return frozenset(name for name in self.held if name.startswith(prefix))
+
+    def texts(self) -> dict[str, str]:
+        return {name: document.text for name, document in self.held.items()}
 
     def _answer(self) -> None:
         if self.is_gone:
@@ -128,6 +132,16 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     database.close()
 
 
+def life_of(database: str) -> Entry:
+    told = {"bead": "ha-1", "type": "task", "status": "open"}
+    messages = (
+        Message(role="system", content="as it was"),
+        Message(role="system", content=json.dumps(told), kind="meta"),
+    )
+    origin = f"bead:{database}/ha-1"
+    return artifact(entry_id=f"life-{database}", kind="operational", origin=origin, messages=messages)
+
+
 async def fed(feed: Feed) -> CollectProgress:
     return [progress async for progress in feed.everything()][-1]
 
@@ -173,6 +187,22 @@ async def test_a_bead_that_is_gone_is_not_found(desk: Desk) -> None:
     del desk.base.beads["harbor"]["ha-2"]
     await desk.feed.compare()
     assert {} == desk.shelf.held
+
+
+async def test_the_stored_life_of_a_bead_never_takes_the_place_of_what_its_database_says(desk: Desk) -> None:
+    """It is older; where the database does not answer, or is not the town's, it is better than nothing."""
+    desk.base.write(Bead("ha-1", "as it is now"))
+    lives = {database: life_of(database) for database in ("harbor", "exported")}
+    for entry in lives.values():
+        await desk.put(entry)
+        await desk.feed.entry_changed(entry.entry_id, "operational", entry.origin)
+    assert {"bead:harbor/ha-1": "as it is now", "bead:exported/ha-1": "as it was"} == desk.shelf.texts()
+    await fed(desk.feed)
+    assert {"bead:harbor/ha-1": "as it is now", "bead:exported/ha-1": "as it was"} == desk.shelf.texts()
+    desk.base.silent.add("harbor")
+    desk.shelf.held.clear()
+    await fed(desk.feed)
+    assert {"bead:harbor/ha-1": "as it was", "bead:exported/ha-1": "as it was"} == desk.shelf.texts()
 
 
 async def test_what_another_rig_keeps_to_itself_is_not_read(desk: Desk) -> None:
