@@ -19,7 +19,7 @@ from tests.support.canaries import Aviary
 from tests.support.canary_search import Find, Search
 from tests.support.canary_town import CanaryTown
 from tests.support.gtftctl import Gtftctl
-from tests.support.town import Daemon, SampleTown, check_whole, final_state, until
+from tests.support.town import ASK_S, Daemon, SampleTown, check_whole, final_state, until
 
 UNREAD = (
     "thinking", "broken", "unknown field", "unread", "refused", "no spool file", "bad time", "escalation", "nudge",
@@ -88,7 +88,7 @@ def running(folder: Path, *, seed: int, size: int) -> Iterator[Run]:
 
 def wait_for_sessions(daemon: Daemon, there: CanaryTown) -> None:
     ended = "SELECT count(ended_at), count(*) - count(ended_at) FROM sessions_seen"
-    until(lambda: daemon.sql(ended)[0] == (there.sessions, 0), "every session is known and has ended")
+    until(lambda: daemon.sql(ended)[0] == (there.sessions, 0), "every session is known and has ended", every_s=ASK_S)
     daemon.wait_until_calm()
 
 
@@ -191,7 +191,7 @@ def unread(run: Run) -> dict[str, str]:
     return {place: f"{kept[place]} of {count}" for place, count in planted.items() if 2 * kept[place] < count}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_no_canary_is_kept(tmp_path: Path) -> None:
     """About 300 secrets, and the orders that an operator gives most."""
     with running(tmp_path / "town", seed=3, size=24) as run:

@@ -118,7 +118,7 @@ def gtftctl(daemon: Daemon, *words: str) -> str:
     return told.stdout
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_poison_from_every_side(tmp_path: Path) -> None:
     """Before, during and after a day: every close of it is collected all the same."""
     town = SampleTown(tmp_path / "day")
@@ -132,7 +132,7 @@ def test_poison_from_every_side(tmp_path: Path) -> None:
         spooled = add_to_spool(spool, "before")
         add_to_feed(town.root)
         published = asyncio.run(publish(daemon.state_dir))
-        town.play(800)
+        town.play(1600)
         daemon.wait_until_warm()
         stray = town.add_stray()
         add_to_transcript(stray)

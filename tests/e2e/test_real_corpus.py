@@ -117,7 +117,7 @@ def closed_beads(data: Path) -> set[str]:
     return {issue["id"] for issue in map(json.loads, lines) if issue["status"] == "closed"}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_every_order_collects_what_is_there(collected: Collected) -> None:
     check_collected(collected)
 
@@ -130,7 +130,7 @@ def test_labels_against_reasons(collected: Collected) -> None:
     check_table(collected)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_second_run_changes_nothing(collected: Collected) -> None:
     check_second_run(collected)
 
@@ -284,7 +284,7 @@ def kill_often(data: Path, folder: Path, chosen: list[Words], kills: int, *, see
     return ends
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_killed_thrice_while_it_collects(data: Path, tmp_path: Path) -> None:
     """No orphan and no hole after each start; at least one of the kills came in the middle of an order."""
     chosen = [orders(data)[0], orders(data)[2]]

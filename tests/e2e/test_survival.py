@@ -59,7 +59,7 @@ def die_at(here: Pair, point: str) -> bool:
     return True
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_death_at_every_named_point(tmp_path: Path) -> None:
     """One life for each point, all in one day of the town."""
     with pair(tmp_path / "day") as here:
@@ -85,11 +85,11 @@ def test_death_at_named_points_later_in_life(tmp_path: Path) -> None:
         check_survived(here)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_few_kills_at_random(tmp_path: Path) -> None:
     """Daemon, nats-server and hooks, at ten instants of a short day."""
     with pair(tmp_path / "day") as here:
-        here.play(800)
+        here.play(1200)
         hit = strike_often(here, 10, VICTIMS, seed=11, apart_s=(0.1, 2.0))
         check_survived(here, hooks_were_killed=hit["hook"] > 0)
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.gtftctl import COMMAND, Gtftctl
 from tests.support.town import Daemon, SampleTown, final_state, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 STRAYS = 3
 
 
