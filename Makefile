@@ -3,6 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
+# How many tests run side by side: `make test WORKERS=2`; 0 is one after the other, in one process.
+WORKERS ?= 0
+# By file, so that what a file sets up is set up once; in the order of the folders, the longest ones first.
+SPREAD = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-all check docs bench clean
 
@@ -11,7 +15,7 @@ run: $(VENV)/.run
 	@exec $(VENV)/bin/gtftctl run $(ARGS)
 
 test: $(VENV)/.dev
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest $(SPREAD) $(ARGS)
 
 test-all: $(VENV)/.dev
 	$(VENV)/bin/pytest -m "" $(ARGS)
