@@ -20,6 +20,8 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        self._facts: dict[str, tuple[int, float]] = {}
+        """Kept beside the registry, which collects everything that it has to answer for one sample."""
         ProcessCollector(registry=registry)
         self.events_published = Counter(
             "gtftd_events_published", "Facts acknowledged by the bus.", ["subject"], registry=registry
@@ -75,11 +77,11 @@ class Metrics:
         if count:
             self.source_facts.labels(source=source).inc(count)
             self.source_last.labels(source=source).set_to_current_time()
+            self._facts[source] = (self._facts.get(source, (0, 0.0))[0] + count, time.time())
 
     def facts_of(self, source: str) -> tuple[int, float | None]:
         """How many facts a source brought, and when the last one (Unix seconds)."""
-        count = self.registry.get_sample_value("gtftd_source_facts_total", {"source": source})
-        return int(count or 0), self.registry.get_sample_value("gtftd_source_last_fact_seconds", {"source": source})
+        return self._facts.get(source, (0, None))
 
     def missed_by(self, what: str) -> int:
         """How many sessions or closes only the sweep found."""

@@ -11,7 +11,7 @@ from gtftd.schemas.event import Frozen, Moment
 
 Collection = Literal["beads", "configs", "sessions", "formulas", "docs"]
 COLLECTIONS: tuple[Collection, ...] = ("beads", "configs", "sessions", "formulas", "docs")
-MAX_TEXT = 200_000
+MAX_TEXT = 400_000
 """Most characters of one document that are indexed; what is longer is cut, and says so."""
 
 

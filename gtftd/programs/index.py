@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logs.get_logger("rag")
-REQUEST_BYTES = 4 * 1024 * 1024
+REQUEST_BYTES = 8 * 1024 * 1024
 READERS = 3
 CHECK_S = 2.0
 NICE = 5

@@ -68,7 +68,7 @@ def _words(entry: Entry) -> Iterator[str]:
     """Of a session what agents and people said and which commands ran; of a document everything but its fields."""
     for message in entry.messages:
         if entry.kind != "session":
-            if message.kind == "turn":
+            if message.kind == "turn" or entry.kind == "prime":
                 yield message.content
         elif message.kind == "turn" and message.role in {"user", "assistant"}:
             yield from _spoken(message)

@@ -14,6 +14,8 @@ import pytest
 
 from gtftd.sampletown.beads import Beads
 from gtftd.sampletown.database import folder_of
+from gtftd.sampletown.player import publish_port
+from gtftd.sampletown.standin import StandIn
 from tests.support.sampletown import rows
 from tests.support.town import DATABASES, Daemon, SampleTown, until
 
@@ -64,6 +66,18 @@ def daemon(town: SampleTown, tmp_path: Path) -> Iterator[Indexed]:
     made.end()
 
 
+@pytest.fixture
+def served(town: SampleTown) -> Iterator[SampleTown]:
+    """A town in which nobody lives, with a few beads."""
+    with StandIn(folder_of(town.root)) as standin:
+        publish_port(town.root, standin.port)
+        for database in DATABASES:
+            beads = writer(town, database)
+            for number in range(5):
+                beads.create(f"Crate {number} of {database}", actor="mayor", description="It stands on the quay.")
+        yield town
+
+
 def beads_in(town: SampleTown, database: str) -> dict[str, str]:
     """What can be found: the titles of all beads but mail."""
     found = {}
@@ -104,23 +118,21 @@ def test_the_index_follows_a_day_bead_by_bead(town: SampleTown, daemon: Indexed)
     assert {} == daemon.degraded()
 
 
-def test_an_edit_is_found_and_what_it_replaced_is_not(town: SampleTown, daemon: Indexed) -> None:
-    town.install_hooks(daemon.state_dir)
-    town.play(None)
+def test_an_edit_is_found_and_what_it_replaced_is_not(served: SampleTown, daemon: Indexed) -> None:
+    served.install_hooks(daemon.state_dir)
     daemon.start_ready()
     daemon.wait_until_warm()
     daemon.wait_until_fed()
-    beads = writer(town, "harbor")
+    beads = writer(served, "harbor")
     bead = beads.create("Paint the lighthouse zebrawise", actor="mayor", description="Stripes, not dots.")
-    until(lambda: _first(daemon, "zebrawise") == f"bead:harbor/{bead}", "a new bead is found by its title")
+    until(lambda: _says(daemon, bead, "zebrawise"), "a new bead is found by its title")
     beads.update(bead, "mayor", title="Paint the lighthouse quaggawise")
-    until(lambda: _first(daemon, "quaggawise") == f"bead:harbor/{bead}", "an edited bead is found by its new title")
-    assert [] == [hit for hit in daemon.search("zebrawise") if "zebrawise" in hit["title"]]
+    until(lambda: _says(daemon, bead, "quaggawise"), "an edited bead is found by its new title")
+    assert not _says(daemon, bead, "zebrawise")
     assert "bead:harbor/" + bead not in {hit["document"] for hit in daemon.search("quaggawise", rig="lantern")}
 
 
-def test_it_comes_back_when_it_is_killed_and_goes_with_its_daemon(town: SampleTown, daemon: Indexed) -> None:
-    town.play(None)
+def test_it_comes_back_when_it_is_killed_and_goes_with_its_daemon(served: SampleTown, daemon: Indexed) -> None:
     daemon.start_ready()
     daemon.wait_until_warm()
     daemon.wait_until_fed()
@@ -128,7 +140,7 @@ def test_it_comes_back_when_it_is_killed_and_goes_with_its_daemon(town: SampleTo
     _kill(daemon)
     until(lambda: _is_up(daemon), "the index answers again")
     assert before == daemon.documents()
-    bead = next(iter(beads_in(town, "harbor")))
+    bead = next(iter(beads_in(served, "harbor")))
     assert f"bead:harbor/{bead}" == _first(daemon, bead)
     pid = daemon.index["pid"] if daemon.index else 0
     daemon.kill()
@@ -137,14 +149,13 @@ def test_it_comes_back_when_it_is_killed_and_goes_with_its_daemon(town: SampleTo
 
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
-def test_it_heals_from_a_kill_a_wipe_and_noise(town: SampleTown, daemon: Indexed) -> None:
+def test_it_heals_from_a_kill_a_wipe_and_noise(served: SampleTown, daemon: Indexed) -> None:
     """The process is killed, its vectors are wiped, its files overwritten, all under a running daemon."""
-    town.play(None)
     daemon.start_ready()
     daemon.wait_until_warm()
     daemon.wait_until_whole()
     before = daemon.documents()
-    bead = next(iter(beads_in(town, "harbor")))
+    bead = next(iter(beads_in(served, "harbor")))
     for harm in (_kill, _wipe_vectors, _noise_on_vectors, _noise_on_everything):
         harm(daemon)
         until(lambda: _is_up(daemon), "the index answers again")
@@ -153,8 +164,7 @@ def test_it_heals_from_a_kill_a_wipe_and_noise(town: SampleTown, daemon: Indexed
         assert f"bead:harbor/{bead}" == _first(daemon, bead)
 
 
-def test_a_rebuild_makes_the_same_again(town: SampleTown, daemon: Indexed) -> None:
-    town.play(None)
+def test_a_rebuild_makes_the_same_again(served: SampleTown, daemon: Indexed) -> None:
     daemon.start_ready()
     daemon.wait_until_warm()
     daemon.collect_documents()
@@ -169,6 +179,12 @@ def test_a_rebuild_makes_the_same_again(town: SampleTown, daemon: Indexed) -> No
     assert last["finished"] and not last["note"]
     assert before == daemon.documents()
     assert generation != (daemon.index or {})["generation"]
+
+
+def _says(daemon: Indexed, bead: str, word: str) -> bool:
+    """The first hit for the word is of this bead and holds it: by meaning alone anything may be near."""
+    hits = daemon.search(word, rig="harbor", limit=1)
+    return bool(hits) and hits[0]["document"] == f"bead:harbor/{bead}" and word in hits[0]["text"]
 
 
 def _first(daemon: Indexed, text: str) -> str | None:

@@ -294,6 +294,14 @@ def test_of_a_session_the_words_and_commands_are_told_and_no_output_of_tools() -
     )  # fmt: skip
 
 
+def test_what_gt_prime_printed_is_told() -> None:
+    """It is no turn of a conversation, and all that is known of gt's own templates."""
+    printed = Message(role="system", content="# Witness Context", kind="meta")
+    document = document_of(artifact(kind="prime", origin="prime:witness", role="witness", messages=(printed,)), AT)
+    assert document is not None
+    assert ("# Witness Context", "configs", True) == (document.text, document.collection, document.instructs)
+
+
 def test_a_text_without_an_end_is_cut_and_says_so() -> None:
     huge = artifact("docs/huge.md", messages=(Message(role="system", content="x" * (MAX_TEXT + 1)),))
     document = document_of(huge, AT)
