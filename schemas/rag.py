@@ -132,13 +132,6 @@ class RemoveParams(Frozen):
     """True: nothing of it may remain on disk, not even as what was once said (a purge, a taint)."""
 
 
-class KeepOnlyParams(Frozen):
-    """Documents whose id begins with `prefix` and that are not among `ids` are gone from the town: remove them."""
-
-    prefix: str = Field(min_length=1)
-    ids: tuple[str, ...]
-
-
 class IdsParams(Frozen):
     prefix: str = Field(min_length=1)
 

@@ -29,7 +29,6 @@ from gtftd.schemas.rag import (
     IdsParams,
     IdsResult,
     IndexStatus,
-    KeepOnlyParams,
     PrimeParams,
     PrimeResult,
     PutParams,
@@ -172,7 +171,6 @@ class _Verbs:
     def register(self, server: ControlServer) -> None:
         server.verb("index.put", PutParams, self.put, timeout_s=120.0)
         server.verb("index.remove", RemoveParams, self.remove, timeout_s=120.0)
-        server.verb("index.keep_only", KeepOnlyParams, self.keep_only, timeout_s=120.0)
         server.verb("index.begin_anew", NoParams, self.begin_anew, timeout_s=120.0)
         server.verb("index.ids", IdsParams, self.ids)
         server.verb("index.search", SearchQuery, self.search)
@@ -184,9 +182,6 @@ class _Verbs:
 
     async def remove(self, params: RemoveParams) -> PutResult:
         return await self._write(lambda: self._index.remove(params.ids, forget=params.forget))
-
-    async def keep_only(self, params: KeepOnlyParams) -> PutResult:
-        return await self._write(lambda: self._index.keep_only(params.prefix, params.ids))
 
     async def begin_anew(self, params: NoParams) -> IndexStatus:
         await self._write(self._index.begin_anew)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 
 from gtftd.rag.words import names_of
 
@@ -14,14 +15,23 @@ OF_PROSE, OF_NAMES = 0.45, 0.7
 """What the words decide in a question of plain words, and in one that holds a name: an id, a flag, a file."""
 
 
+_CODE = re.compile(r"\b(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{5,}\b", re.IGNORECASE)
+"""Letters and digits in one: a commit, a hash, a session."""
+
+
 def weight_of(query: str) -> float:
     """How much of the score is the words'; the rest is the meaning's. Embeddings blur names."""
-    return OF_PROSE if next(names_of(query), None) is None else OF_NAMES
+    return OF_NAMES if _CODE.search(query) or next(names_of(query), None) is not None else OF_PROSE
 
 
-def fuse(lexical: Ranking, dense: Ranking, weight: float = OF_PROSE) -> list[tuple[str, float]]:
-    """One ranking of all candidates, 0 to 1. What a ranking does not hold counts there as its worst does."""
+def fuse(
+    lexical: Ranking, dense: Ranking, weight: float = OF_PROSE, waiting: Collection[str] = ()
+) -> list[tuple[str, float]]:
+    """One ranking of all candidates, 0 to 1. What a ranking does not hold counts there as its worst does, but
+    what waits for its vector counts by its words alone.
+    """
     by_words, by_meaning = _scaled(lexical), _scaled(dense)
+    by_meaning |= {chunk: score for chunk, score in by_words.items() if chunk in waiting}
     summed = {
         chunk: weight * by_words.get(chunk, 0.0) + (1 - weight) * by_meaning.get(chunk, 0.0)
         for chunk in (*by_words, *by_meaning)

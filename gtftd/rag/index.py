@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -130,13 +130,6 @@ class Index:
                     self._names.remove(id_)
         return _result(change)
 
-    def keep_only(self, prefix: str, ids: Iterable[str]) -> PutResult:
-        """Remove documents whose id begins with the prefix and is not among these."""
-        kept = set(ids)
-        with self._writing:
-            gone = [id_ for id_ in self.ids(prefix) if id_ not in kept]
-            return self.remove(gone)
-
     def ids(self, prefix: str) -> list[str]:
         return self._read(lambda: self._texts.ids(prefix))
 
@@ -150,16 +143,6 @@ class Index:
     def card(self, bead: str) -> IndexDocument | None:
         """The bead's document, its card included. The caller looks whose it is: `rig`."""
         return self._read(lambda: lookups.card(self._texts, bead))
-
-    def beads(
-        self,
-        rig: str | None,
-        statuses: Sequence[str] = (),
-        assignee: str | None = None,
-        limit: int = 20,
-    ) -> list[IndexDocument]:
-        """Beads of the rig and of the town in these states, the most urgent and then the newest first."""
-        return self._read(lambda: lookups.beads(self._texts, rig, statuses, assignee, limit))
 
     def on_hook(self, actor: str) -> list[IndexDocument]:
         """What is assigned to the actor and not closed: hooked first, then in progress, then open."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Sequence
 from datetime import datetime
 
 from gtftd.rag.stored import SELECT, StoredChunk, chunk_of, document_of, micros
@@ -29,17 +27,6 @@ def card(texts: Texts, bead: str) -> IndexDocument | None:
     return found[0] if found else None
 
 
-def beads(
-    texts: Texts, rig: str | None, statuses: Sequence[str], assignee: str | None, limit: int
-) -> list[IndexDocument]:
-    where = (
-        f"WHERE status IS NOT NULL AND gone_at IS NULL AND {_MINE}"
-        " AND (?2 = '[]' OR status IN (SELECT value FROM json_each(?2))) AND (?3 IS NULL OR assignee = ?3)"
-        " ORDER BY COALESCE(priority, 9), updated_at DESC, id LIMIT ?4"
-    ).replace("= ?)", "= ?1)")
-    return _documents(texts, where, (rig, json.dumps(list(statuses)), assignee, limit))
-
-
 def on_hook(texts: Texts, actor: str) -> list[IndexDocument]:
     where = """
         WHERE assignee = ? AND gone_at IS NULL AND status IN ('hooked', 'in_progress', 'open')
@@ -51,9 +38,11 @@ def on_hook(texts: Texts, actor: str) -> list[IndexDocument]:
 
 
 def instructions_since(texts: Texts, moment: datetime, rig: str | None, role: str | None) -> list[StoredChunk]:
+    """Conventions before formulas: an upgrade that rewrites them all must not hide the one line that matters."""
     where = (
         f"{SELECT} WHERE documents.instructs AND chunks.gone_at IS NULL AND chunks.first_seen > ?"
-        f" AND {_MINE} AND {_FOR_ROLE} ORDER BY documents.updated_at DESC, chunks.document, chunks.ordinal LIMIT {MOST}"
+        f" AND {_MINE} AND {_FOR_ROLE} ORDER BY documents.collection = 'formulas', chunks.first_seen DESC,"
+        f" chunks.document, chunks.ordinal LIMIT {MOST}"
     )
     return _chunks(texts, where, (micros(moment), rig, role))
 

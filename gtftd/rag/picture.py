@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from gtftd.rag.stored import SELECT, StoredChunk, chunk_of, micros, moment_of
+from gtftd.rag.stored import SELECT, StoredChunk, chunk_of, moment_of
 from gtftd.schemas.rag import IndexDocument, SearchQuery, SearchResult
 from gtftd.town.formula import formula_name
 
@@ -86,6 +86,7 @@ class IndexPicture:
         self._index = index
         self.card = index.card
         self.on_hook = index.on_hook
+        self.instructions_since = index.instructions_since
         self.instructions_gone_since = index.instructions_gone_since
         self.search = index.search
 
@@ -116,22 +117,11 @@ class IndexPicture:
         )
         return [chunk_of(row) for row in self._rows(where, (document, MOST_CHUNKS))]
 
-    def instructions_since(self, moment: datetime, rig: str | None, role: str | None) -> list[StoredChunk]:
-        """Conventions before formulas: an upgrade that rewrites them all must not hide the one line that matters."""
-        where = (
-            f"{SELECT} WHERE documents.instructs AND chunks.gone_at IS NULL AND documents.gone_at IS NULL"
-            " AND chunks.first_seen > ? AND (documents.rig IS NULL OR documents.rig = ?) AND (documents.roles = '[]'"
-            " OR EXISTS (SELECT 1 FROM json_each(documents.roles) WHERE value = ?))"
-            " ORDER BY documents.collection = 'formulas', chunks.first_seen DESC, chunks.document, chunks.ordinal"
-            " LIMIT ?"
-        )
-        return [chunk_of(row) for row in self._rows(where, (micros(moment), rig, role, MOST_CHUNKS))]
-
     def _rows(self, where: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
         def work(reader: sqlite3.Connection) -> list[tuple[object, ...]]:
             return reader.execute(where, values).fetchall()
 
-        return self._index._texts.read(work)  # anew each time: the index may have begun anew
+        return self._index.texts.read(work)  # anew each time: the index may have begun anew
 
 
 def _brief(row: tuple[object, ...]) -> Brief:

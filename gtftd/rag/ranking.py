@@ -42,11 +42,13 @@ def candidates(
     *,
     is_bare: bool = False,
     weight: float = OF_PROSE,
+    waiting: Collection[str] = (),
 ) -> list[Candidate]:
     """All that was found, best first. `rows`: what the asker may see; `named`: the documents that the query names;
-    `is_bare`: it says nothing else, so they are told from their beginning; `weight`: what the words decide.
+    `is_bare`: it says nothing else, so they are told from their beginning; `weight`: what the words decide;
+    `waiting`: chunks that have no vector yet.
     """
-    fused = dict(fuse([(id_, score) for id_, score in lexical if id_ in rows], dense, weight))
+    fused = dict(fuse([(id_, score) for id_, score in lexical if id_ in rows], dense, weight, waiting))
     first = _first_of(named, {} if is_bare else fused, rows)
     found = []
     for id_, row in rows.items():

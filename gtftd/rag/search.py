@@ -53,7 +53,10 @@ class Search:
         watch.lap("dense")
         is_bare = set(query.text.lower().split()) <= set(names_of(query.text))
         weight = weight_of(query.text)
-        ordered = candidates(found.rows, lexical, found.dense, found.named, now, is_bare=is_bare, weight=weight)
+        waiting = found.rows.keys() - found.vectors.keys() if vector is not None else ()
+        ordered = candidates(
+            found.rows, lexical, found.dense, found.named, now, is_bare=is_bare, weight=weight, waiting=waiting
+        )
         best = diverse(ordered, found.vectors, query.limit)
         stored = texts.chunks(one.row.id for one in best)
         explainer = Explainer(lexical, found.dense) if query.explain else Explainer((), ())

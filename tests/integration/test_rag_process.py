@@ -29,7 +29,7 @@ def child(tmp_path: Path) -> Iterator[IndexProcess]:
 
 
 def test_it_serves_what_the_daemon_asks(child: IndexProcess) -> None:
-    """Put, search, ids, keep only, remove, begin anew; frames of 4 MiB and no larger ones."""
+    """Put, search, ids, remove, begin anew; frames of 8 MiB and no larger ones."""
     first = child.start()
     assert child.process is not None
     assert child.process.pid == first.pid
@@ -39,12 +39,11 @@ def test_it_serves_what_the_daemon_asks(child: IndexProcess) -> None:
     assert ("minilm", 384) == (status.model.split("-")[0], status.dimensions)
     assert child.call("index.search", text="common", everything=True)["dense"]
     assert 3 == len(child.call("index.ids", prefix="file:")["ids"])
-    assert 1 == child.call("index.keep_only", prefix="file:", ids=[note(0).id, note(1).id])["removed"]
-    assert 1 == child.call("index.remove", ids=[note(0).id])["removed"]
+    assert 2 == child.call("index.remove", ids=[note(0).id, note(2).id])["removed"]
     many = [note(number).model_copy(update={"text": " " * 100_000 + "few words"}) for number in range(10, 40)]
     assert 30 <= child.put(*many)["added"]
-    with pytest.raises(Invalid, match="at most 4194304 bytes"):
-        child.put(*many, *many)
+    with pytest.raises(Invalid, match="at most 8388608 bytes"):
+        child.put(*many, *many, *many)
     assert first.generation != child.call("index.begin_anew")["generation"]
     assert [] == child.call("index.ids", prefix="file:")["ids"]
     assert 0 == child.end(signal.SIGTERM)
@@ -112,7 +111,7 @@ def test_what_was_answered_survives_any_kill(child: IndexProcess, seed: int) -> 
         assert note(number).id in found
     status = child.wait_embedded()
     assert (7, 7, 7) == (status.collections[4].documents, status.collections[4].chunks, status.collections[4].vectors)
-    assert () == status.healed
+    assert all("while it opened chroma" in what for what in status.healed)  # a kill may come twice in a row just then
 
 
 POINTS = ("index.before_commit:2", "vectors.upserted:2")

@@ -49,3 +49,15 @@ def test_what_is_best_in_both_is_best(lexical: dict[str, float], dense: dict[str
 def test_names_make_words_count_more(query: str) -> None:
     """Embeddings blur names, so a question that holds one trusts its words."""
     assert weight_of(query) > weight_of("what does a worker do when it is done")
+
+
+def test_what_waits_for_its_vector_is_judged_by_its_words() -> None:
+    """Else a chunk that was just written stands behind everything that is a little like the question."""
+    lexical, dense = [("new", 9.0), ("old", 1.0)], [("old", 0.9), ("other", 0.1)]
+    assert "new" == fuse(lexical, dense, waiting={"new"})[0][0]
+    assert "old" == fuse(lexical, dense)[0][0]
+
+
+@pytest.mark.parametrize("query", ["a1b2c3d", "who made 4f2e19"])
+def test_a_code_is_looked_up_by_its_letters(query: str) -> None:
+    assert weight_of(query) > weight_of("who made it")
