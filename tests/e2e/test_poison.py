@@ -132,7 +132,7 @@ def test_poison_from_every_side(tmp_path: Path) -> None:
         spooled = add_to_spool(spool, "before")
         add_to_feed(town.root)
         published = asyncio.run(publish(daemon.state_dir))
-        town.play(1600)
+        town.play(800)
         daemon.wait_until_warm()
         stray = town.add_stray()
         add_to_transcript(stray)

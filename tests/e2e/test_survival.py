@@ -89,7 +89,7 @@ def test_death_at_named_points_later_in_life(tmp_path: Path) -> None:
 def test_a_few_kills_at_random(tmp_path: Path) -> None:
     """Daemon, nats-server and hooks, at ten instants of a short day."""
     with pair(tmp_path / "day") as here:
-        here.play(1200)
+        here.play(800)
         hit = strike_often(here, 10, VICTIMS, seed=11, apart_s=(0.1, 2.0))
         check_survived(here, hooks_were_killed=hit["hook"] > 0)
 

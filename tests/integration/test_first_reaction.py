@@ -14,7 +14,7 @@ from gtftd.sampletown.truth import Truth
 from tests.support.town import Daemon, SampleTown, check_whole, final_state, read_entries
 
 pytestmark = pytest.mark.timeout(600)
-SPEED = 2000.0
+SPEED = 800.0
 """A day of eight hours in 15 seconds."""
 
 
