@@ -26,6 +26,7 @@ from gtftd.town.layout import load_town
 
 LATEST_S = 60.0
 LOOK_S = 0.005
+REST_S = 15.0
 
 
 class Bench:
@@ -70,18 +71,12 @@ class Bench:
     def create(self) -> str:
         return self._hooked.create("Move the crate", actor="mayor", description=TEXT)
 
-    def edit_others(self, stop: threading.Event) -> int:
-        """One after the other without a pause, each with its hook, until told to stop."""
+    def edit_others(self) -> None:
+        """One after the other without a pause."""
         plain = Beads(self._folder, "harbor", "hb")
-        done = 0
         for bead in self.others:
-            if stop.is_set():
-                break
             plain.update(bead, "deacon", notes=f"counted {secrets.token_hex(4)}")
-            done += 1
-            time.sleep(0.002)
         plain.close_connection()
-        return done
 
 
 TEXT = "The crate stands on the quay beside the crane. " * 12
@@ -91,6 +86,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--edits", type=int, default=50)
     arguments.add_argument("--others", type=int, default=1000)
+    arguments.add_argument("--rounds", type=int, default=8)
     chosen = arguments.parse_args()
     print(f"load before the start: {os.getloadavg()[0]:.2f}")
     with tempfile.TemporaryDirectory(prefix="gtftd-bench-") as folder:
@@ -104,24 +100,19 @@ def main() -> None:
             bead = bench.create()
             time.sleep(10)
             report("nothing else going on", [bench.edit(bead) for _ in range(chosen.edits)])
-            report(f"while {chosen.others} others are edited", _crowded(bench, bead, chosen.edits))
+            report(f"while {chosen.others} others are edited", _crowded(bench, bead, chosen.rounds))
 
 
-def _crowded(bench: Bench, bead: str, edits: int) -> list[float]:
-    """Edits as long as others are edited too; those go around again when they are through."""
-    stop = threading.Event()
-    total = [0]
-
-    def work() -> None:
-        while not stop.is_set():
-            total[0] += bench.edit_others(stop)
-
-    other = threading.Thread(target=work)
-    other.start()
-    taken = [bench.edit(bead) for _ in range(edits)]
-    stop.set()
-    other.join()
-    print(f"{total[0]} other edits meanwhile")
+def _crowded(bench: Bench, bead: str, rounds: int) -> list[float]:
+    """Each edit falls into the middle of all the others; between two rounds the daemon comes to rest."""
+    taken = []
+    for _ in range(rounds):
+        other = threading.Thread(target=bench.edit_others)
+        other.start()
+        time.sleep(0.5)
+        taken.append(bench.edit(bead))
+        other.join()
+        time.sleep(REST_S)
     return taken
 
 
