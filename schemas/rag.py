@@ -11,6 +11,8 @@ from gtftd.schemas.event import Frozen, Moment
 
 Collection = Literal["beads", "configs", "sessions", "formulas", "docs"]
 COLLECTIONS: tuple[Collection, ...] = ("beads", "configs", "sessions", "formulas", "docs")
+WAITS = frozenset({"blocks", "parent-child", "conditional-blocks", "waits-for"})
+"""The dependencies by which one bead waits for another; all others merely relate them."""
 MAX_TEXT = 400_000
 """Most characters of one document that are indexed; what is longer is cut, and says so."""
 

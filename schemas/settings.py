@@ -101,6 +101,10 @@ class CollectionSettings(Section):
     documents: bool = True
     documents_every_s: Seconds = 86_400
 
+    def allows(self, rig: str | None) -> bool:
+        """Whether what belongs to this rig may be collected; the town's own may."""
+        return rig is None or (rig not in self.skip_rigs and (not self.rigs or rig in self.rigs))
+
 
 class SharingSettings(Section):
     """Which rigs let the other rigs of the town learn from their work."""

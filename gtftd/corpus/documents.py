@@ -108,7 +108,9 @@ class Documents:
             return
         town = await asyncio.to_thread(self._town)
         found = await asyncio.to_thread(lambda: list(interactions_files(town)))
-        async for progress in collect_interactions(self._filing, [file for file in found if self._may(file.rig)]):
+        async for progress in collect_interactions(
+            self._filing, [file for file in found if self._settings.allows(file.rig)]
+        ):
             yield progress
 
     async def prime(self, roles: Sequence[str] | None = None) -> AsyncIterator[CollectProgress]:
@@ -146,7 +148,12 @@ class Documents:
         await self._history.record(event)
         town = await asyncio.to_thread(self._town)
         found = town_file(town, event.path)
-        if self._is_off or found is None or found.kind not in INSTRUCTIONS | FORMULAS or not self._may(found.rig):
+        if (
+            self._is_off
+            or found is None
+            or found.kind not in INSTRUCTIONS | FORMULAS
+            or not self._settings.allows(found.rig)
+        ):
             return
         tally = Tally("artifacts")
         document = await asyncio.to_thread(_current, found)
@@ -160,7 +167,7 @@ class Documents:
         """Tell the life of this bead anew, where its database can be read."""
         town = await asyncio.to_thread(self._town)
         rig = rig_of_database(town, event.database)
-        if self._databases is None or self._is_off or not self._may(rig) or not BEAD.fullmatch(event.bead):
+        if self._databases is None or self._is_off or not self._settings.allows(rig) or not BEAD.fullmatch(event.bead):
             return
         if event.database in await asyncio.to_thread(self._databases.access.databases):
             await self._databases.refresh(event.database, event.bead, rig)
@@ -201,7 +208,7 @@ class Documents:
                 raise Missing(f"{database} is no database of this town; it has {', '.join(known)}")
         rigs = {database: rig_of_database(town, database) for database in chosen}
         notes: dict[str, str] = {}
-        beads = await self._beads_in([database for database in chosen if self._may(rigs[database])], notes)
+        beads = await self._beads_in([database for database in chosen if self._settings.allows(rigs[database])], notes)
         sums = CollectProgress(phase="operational")
         for database in beads:
             before = sums
@@ -234,7 +241,7 @@ class Documents:
         def owner(bead: str) -> Owner | None:
             database = databases[0] if databases else database_of_bead(town, bead) or bead.split("-", 1)[0]
             whose = rig or town.rig_of_bead(bead) or rig_of_database(town, database)
-            return Owner(database, whose) if self._may(whose) else None
+            return Owner(database, whose) if self._settings.allows(whose) else None
 
         return owner
 
@@ -268,12 +275,8 @@ class Documents:
     def _is_off(self) -> bool:
         return not self._settings.enabled
 
-    def _may(self, rig: str | None) -> bool:
-        limits = self._settings
-        return rig is None or (rig not in limits.skip_rigs and (not limits.rigs or rig in limits.rigs))
-
     def _chosen(self, files: Sequence[ArtifactFile]) -> list[ArtifactFile]:
-        return [file for file in files if self._may(file.rig)]
+        return [file for file in files if self._settings.allows(file.rig)]
 
 
 def _check(noun: str, name: str, known: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gtftd.corpus.databases import PART, BeadsAccess
 from gtftd.corpus.life_text import tell_life
 from gtftd.corpus.slings import slings_of
-from gtftd.schemas.rag import BeadCard
+from gtftd.schemas.rag import WAITS, BeadCard
 from gtftd.town.bead_life import BeadLife
 from gtftd.town.bead_lives import read_lives, read_offset
 from gtftd.town.bead_snapshot import HISTORIES
@@ -19,7 +19,6 @@ from gtftd.town.bead_snapshot import HISTORIES
 if TYPE_CHECKING:
     from gtftd.scrub.scrubber import Scrubbed, Scrubber
 
-_WAITS = frozenset({"blocks", "parent-child", "conditional-blocks", "waits-for"})
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -96,8 +95,8 @@ def _card(life: BeadLife, scrubber: Scrubber) -> BeadCard:
     issue, attributes = life.issue, life.attributes
     priority = life.fields.get("priority", "")
     parents = [link.target for link in life.needs if link.type == "parent-child"]
-    others = [link.target for link in life.needs if link.type not in _WAITS]
-    others += [link.bead for link in life.needed_by if link.type not in _WAITS]
+    others = [link.target for link in life.needs if link.type not in WAITS]
+    others += [link.bead for link in life.needed_by if link.type not in WAITS]
     formula = attributes.get("attached_formula") or attributes.get("attached_molecule")
     return BeadCard(
         bead=life.bead,
@@ -106,8 +105,8 @@ def _card(life: BeadLife, scrubber: Scrubber) -> BeadCard:
         priority=int(priority) if priority.isdecimal() else None,
         assignee=issue.assignee,
         parent=life.fields.get("parent") or next(iter(parents), None),
-        needs=tuple(link.target for link in life.needs if link.type in _WAITS),
-        needed_by=tuple(link.bead for link in life.needed_by if link.type in _WAITS),
+        needs=tuple(link.target for link in life.needs if link.type in WAITS),
+        needed_by=tuple(link.bead for link in life.needed_by if link.type in WAITS),
         related=tuple(dict.fromkeys(others)),
         formula=str(scrubber.scrub_text(formula)) if formula else None,
         closed_at=issue.closed_at if issue.closed else None,

@@ -268,7 +268,7 @@ class TownBeads:
     async def databases(self) -> dict[str, str | None]:
         town = await asyncio.to_thread(self._town)
         rigs = {database: rig_of_database(town, database) for database in await self._living.databases()}
-        return {database: rig for database, rig in rigs.items() if rig is None or self._may(rig)}
+        return {database: rig for database, rig in rigs.items() if self._limits.allows(rig)}
 
     async def of(self, database: str, beads: Sequence[str]) -> LivingPart:
         entries = {document_id("operational", f"bead:{database}/{bead}"): bead for bead in beads}
@@ -278,9 +278,6 @@ class TownBeads:
 
     def ids(self, database: str) -> AsyncIterator[list[str]]:
         return self._living.ids(database)
-
-    def _may(self, rig: str) -> bool:
-        return rig not in self._limits.skip_rigs and (not self._limits.rigs or rig in self._limits.rigs)
 
 
 def _purged(entry_ids: Sequence[str]) -> Callable[[sqlite3.Connection], list[str]]:

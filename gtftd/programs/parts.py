@@ -86,8 +86,10 @@ class Parts(Ground):
             history,
         )  # fmt: skip
         filing = Filing(self.database, self.store, scrubber)
-        access = BeadsAccess(self.poller.reader, lambda: beads_databases(town(), settings.beads))
-        databases = BeadDatabases(access, filing, self.evidence, settings.labels) if settings.beads.enabled else None
+        self.access = BeadsAccess(self.poller.reader, lambda: beads_databases(town(), settings.beads))
+        databases = (
+            BeadDatabases(self.access, filing, self.evidence, settings.labels) if settings.beads.enabled else None
+        )
         self.documents = Documents(town, filing, history, settings.collection, settings.labels, databases)
         self.audit = Audit(self.database, self.store, self.outbox, scrubber, _taint(self.state_dir))
         again = _collect_again(self.collector, self.documents, scrubber)
@@ -95,8 +97,7 @@ class Parts(Ground):
 
     def _make_index(self) -> None:
         settings, town = self.settings, self.town.read
-        access = BeadsAccess(self.poller.reader, lambda: beads_databases(town(), settings.beads))
-        beads = TownBeads(LivingBeads(access, self.scrubber), town, settings.collection, self.database)
+        beads = TownBeads(LivingBeads(self.access, self.scrubber), town, settings.collection, self.database)
         self.index = IndexLine(self.state_dir)
         self.feed_of_index = Feed(
             self.index, self.store, beads if settings.beads.enabled else None, is_off=not settings.rag.enabled

@@ -8,14 +8,13 @@ from datetime import datetime
 from pathlib import PurePath
 
 from gtftd.schemas.corpus import Entry, EntryKind, Message
-from gtftd.schemas.rag import MAX_TEXT, BeadCard, Collection, IndexDocument
+from gtftd.schemas.rag import MAX_TEXT, WAITS, BeadCard, Collection, IndexDocument
 from gtftd.town.artifact_files import FORMULAS, INSTRUCTIONS, kind_of
 from gtftd.town.conversation import SHELL_TOOLS
 from gtftd.town.identity import FOR_ALL
 
 _COMMAND_CHARS = 300
 _CUT = "\n[cut here: the text is longer than what is indexed]"
-_WAITS = frozenset({"blocks", "parent-child", "conditional-blocks", "waits-for"})
 
 
 def document_id(kind: EntryKind, origin: str, entry_id: str) -> str:
@@ -100,9 +99,9 @@ def _card(entry: Entry) -> BeadCard | None:
             issue_type=told["type"],
             assignee=entry.actor,
             parent=next((bead for kind, bead in links["needs"] if kind == "parent-child"), None),
-            needs=tuple(bead for kind, bead in links["needs"] if kind in _WAITS),
-            needed_by=tuple(bead for kind, bead in links["needed_by"] if kind in _WAITS),
-            related=tuple(bead for both in links.values() for kind, bead in both if kind not in _WAITS),
+            needs=tuple(bead for kind, bead in links["needs"] if kind in WAITS),
+            needed_by=tuple(bead for kind, bead in links["needed_by"] if kind in WAITS),
+            related=tuple(bead for both in links.values() for kind, bead in both if kind not in WAITS),
             formula=attributes.get("attached_formula") or attributes.get("attached_molecule"),
         )
     except (ValueError, LookupError, TypeError):
