@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -92,23 +92,30 @@ class LivingBeads:
 
 
 def _card(life: BeadLife, scrubber: Scrubber) -> BeadCard:
+    """Names and links too are somebody's words: an external reference may be an address with a token in it."""
     issue, attributes = life.issue, life.attributes
+
+    def clean(text: str | None) -> str | None:
+        return str(scrubber.scrub_text(text)) if text else None
+
+    def links(found: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(str(scrubber.scrub_text(name)) for name in found))
+
     priority = life.fields.get("priority", "")
     parents = [link.target for link in life.needs if link.type == "parent-child"]
     others = [link.target for link in life.needs if link.type not in WAITS]
     others += [link.bead for link in life.needed_by if link.type not in WAITS]
-    formula = attributes.get("attached_formula") or attributes.get("attached_molecule")
     return BeadCard(
         bead=life.bead,
         status=issue.status,
-        issue_type=life.kind,
+        issue_type=clean(life.kind) or "task",
         priority=int(priority) if priority.isdecimal() else None,
-        assignee=issue.assignee,
-        parent=life.fields.get("parent") or next(iter(parents), None),
-        needs=tuple(link.target for link in life.needs if link.type in WAITS),
-        needed_by=tuple(link.bead for link in life.needed_by if link.type in WAITS),
-        related=tuple(dict.fromkeys(others)),
-        formula=str(scrubber.scrub_text(formula)) if formula else None,
+        assignee=clean(issue.assignee),
+        parent=clean(life.fields.get("parent") or next(iter(parents), None)),
+        needs=links(link.target for link in life.needs if link.type in WAITS),
+        needed_by=links(link.bead for link in life.needed_by if link.type in WAITS),
+        related=links(others),
+        formula=clean(attributes.get("attached_formula") or attributes.get("attached_molecule")),
         closed_at=issue.closed_at if issue.closed else None,
-        close_reason=str(scrubber.scrub_text(issue.reason or "")) if issue.closed else "",
+        close_reason=clean(issue.reason) or "" if issue.closed else "",
     )
