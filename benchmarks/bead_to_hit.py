@@ -39,6 +39,7 @@ class Bench:
         self._hooked = Beads(folder, "harbor", "hb", hooks_dir=hooks_dir)
         plain = Beads(folder, "harbor", "hb")
         self.others = [plain.create(f"Crate {number}", actor="mayor", description=TEXT) for number in range(others)]
+        plain.close_connection()
 
     def wait_until_fed(self) -> None:
         while True:
@@ -64,6 +65,7 @@ class Bench:
     def _write(self, bead: str, word: str) -> float:
         plain = Beads(self._folder, "harbor", "hb")
         plain.update(bead, "mayor", title=f"Move the crate {word}")
+        plain.close_connection()
         began = time.monotonic()
         self._hooked._hook("update", bead, "mayor")  # on the clock, as bd runs it
         return began

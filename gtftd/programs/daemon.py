@@ -112,6 +112,7 @@ class Daemon:
             "watch": parts.watcher.run(),
             "sweep": parts.sweep.run(),
             "commits": parts.commits.run(),
+            "touched": parts.follow_touched(),
         }
 
     async def _publish(self) -> None:

@@ -23,7 +23,7 @@ from gtftd.health import Health
 from gtftd.metrics import Activity, Metrics
 from gtftd.programs.indexing import IndexKeeper, IndexLine, TownBeads
 from gtftd.programs.scrubbing import LatestScrubber
-from gtftd.rag import Feed
+from gtftd.rag import Feed, TouchedBeads
 from gtftd.schemas.event import Event
 from gtftd.schemas.settings import SettingsModel
 from gtftd.sources.beads import BeadsPoller
@@ -35,7 +35,8 @@ from gtftd.sources.surroundings import LatestTown, Surroundings
 from gtftd.sources.sweep import Beads, Sweep
 from gtftd.sources.watch import Watcher
 from gtftd.state import Database, Ledger, Outbox, Parking
-from gtftd.town.beads_server import beads_databases
+from gtftd.town.beads import BeadsReader
+from gtftd.town.beads_server import beads_databases, beads_port, database_of_bead
 from gtftd.town.estop import EStop
 from gtftd.town.layout import load_town
 from gtftd.town.screen import socket_name
@@ -77,7 +78,7 @@ class Parts(Ground):
         self._make_sources()
 
     def _make_corpus(self) -> None:
-        """Beads are read over the poller's connection: the town's server sees one of us."""
+        """Beads are read over the poller's connection, so that the town's server sees few of us."""
         settings, town, scrubber = self.settings, self.town.read, self.scrubber
         history = ConventionHistory(self.database, town)
         self.store = EntryStore(self.database, entries_folder(self.state_dir), self.outbox)
@@ -97,14 +98,36 @@ class Parts(Ground):
 
     def _make_index(self) -> None:
         settings, town = self.settings, self.town.read
-        beads = TownBeads(LivingBeads(self.access, self.scrubber), town, settings.collection, self.database)
+
+        def over(access: BeadsAccess) -> TownBeads:
+            return TownBeads(LivingBeads(access, self.scrubber), town, settings.collection, self.database)
+
         self.index = IndexLine(self.state_dir)
-        self.feed_of_index = Feed(
-            self.index, self.store, beads if settings.beads.enabled else None, is_off=not settings.rag.enabled
-        )
+        beads = over(self.access) if settings.beads.enabled else None
+        self.feed_of_index = Feed(self.index, self.store, beads, is_off=not settings.rag.enabled)
+        self.second_reader = BeadsReader(settings.beads, lambda: beads_port(town(), settings.beads))
+        second = over(BeadsAccess(self.second_reader, self.access.databases))
+        self.touched = TouchedBeads(self.feed_of_index, second, self._database_of)
         self.keeper_of_index = IndexKeeper(
             settings, self.state_dir, self.index, self.feed_of_index, self.database, self.scrubber, self.health
         )
+
+    async def follow_touched(self) -> None:
+        """Until cancelled."""
+        try:
+            await self.touched.run()
+        finally:
+            await self.second_reader.close()
+
+    def _database_of(self, bead: str) -> str | None:
+        """None for a bead of nobody, and for one of a rig that is stopped."""
+        town = self.town.read()
+        return None if self.estop.active(town.rig_of_bead(bead)) else database_of_bead(town, bead)
+
+    def _touch(self, beads: Collection[str]) -> None:
+        self.poller.wake(beads)
+        if self.settings.rag.enabled and self.settings.beads.enabled:
+            self.touched.touch(beads)
 
     def _make_bus(self) -> None:
         settings = self.settings.bus
@@ -128,7 +151,7 @@ class Parts(Ground):
     def _make_sources(self) -> None:
         settings = self.settings
         self.spool_source = SpoolSource(
-            self.around, settings.spool, self.spool, on_beads_touched=self.poller.wake,
+            self.around, settings.spool, self.spool, on_beads_touched=self._touch,
             may_forget=_may_forget(self.evidence),
         )  # fmt: skip
         self.feed = FeedSource(self.around, settings.feed)

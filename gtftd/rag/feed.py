@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from gtftd.errors import GtftdError, Missing, NotReady, Unreachable
 from gtftd.logs import get_logger
 from gtftd.rag.entry_text import clipped, document_id, document_of
+from gtftd.rag.turns import Turns
 from gtftd.schemas.corpus import Entry, EntryKind
 from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.schemas.rag import BeadCard, IndexDocument
@@ -116,7 +117,7 @@ class Feed:
         self._is_off = is_off
         self._entries = entries
         self._beads = beads
-        self._entry_turn, self._bead_turn = asyncio.Lock(), asyncio.Lock()
+        self._entry_turn, self._bead_turns = asyncio.Lock(), Turns()
         self.behind = asyncio.Event()
         """The index missed something: it must be fed everything."""
 
@@ -152,6 +153,12 @@ class Feed:
             linked |= await self._tell(where, part)
         for part in _parts(sorted(linked - set(beads))):
             await self._tell(where, part)
+
+    async def bead_touched(self, database: str, bead: str, over: Beads) -> None:
+        """Read it over another connection and tell what it says, without those that hang on it."""
+        where = None if self._is_off else await self._where(database)
+        if where is not None:
+            await self._tell(replace(where, beads=over), [bead])
 
     async def everything(self, *, forget: bool = False) -> AsyncIterator[CollectProgress]:
         """Feed all entries and all beads, and remove what is in none of them; the last step has `finished`.
@@ -233,8 +240,8 @@ class Feed:
             return None  # superseded meanwhile; a fact of its own tells of what took its place
 
     async def _tell(self, where: _Where, beads: Sequence[str], *, forget: bool = False) -> set[str]:
-        """Read and tell in one turn: an older reading never follows a newer one. Returns the beads linked to them."""
-        async with self._bead_turn:
+        """Read and tell in one turn of each bead: an older reading never follows a newer one. Returns the beads linked to them."""
+        async with self._bead_turns.of(bead_id(where.database, bead) for bead in beads):
             part = await where.beads.of(where.database, beads)
             try:
                 if part.gone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 from gtftd.corpus import EntryStore
 from gtftd.errors import Unreachable
-from gtftd.rag import Feed, IndexGone
+from gtftd.rag import Feed, IndexGone, TouchedBeads
 from gtftd.rag.entry_text import collection_of, document_of
 from gtftd.rag.feed import PART
 from gtftd.schemas.corpus import Entry, Message
@@ -110,6 +110,19 @@ class Base:
             raise Unreachable(f"{database} does not answer")
 
 
+@dataclass
+class Slow(Base):
+    """Answers when it may."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def of(self, database: str, beads: Sequence[str]) -> Part:
+        self.asked.set()
+        await self.go.wait()
+        return await super().of(database, beads)
+
+
 @dataclass(frozen=True)
 class Desk:
     store: EntryStore
@@ -130,6 +143,12 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     shelf, base = Shelf(), Base()
     yield Desk(store, shelf, base, Feed(shelf, store, base))
     database.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 def life_of(database: str) -> Entry:
@@ -218,6 +237,40 @@ async def test_an_older_reading_never_follows_a_newer_one(desk: Desk) -> None:
             group.create_task(desk.feed.beads_changed("harbor", ["ha-1"]))
             await asyncio.sleep(0)
     assert "text 49" == desk.shelf.held["bead:harbor/ha-1"].text
+
+
+async def test_a_touched_bead_is_told_while_the_poller_reads_others(desk: Desk) -> None:
+    slow, second = Slow(), Base()
+    feed = Feed(desk.shelf, desk.store, slow)
+    touched = TouchedBeads(feed, second, lambda bead: None if bead == "zz-1" else "harbor")
+    for base in (slow, second):
+        base.write(Bead("ha-1", "now"), Bead("ha-2", "other", needs=("ha-3",)), Bead("ha-3", "needed"))
+    async with asyncio.TaskGroup() as group:
+        long = group.create_task(feed.beads_changed("harbor", ["ha-2"]))
+        short = group.create_task(touched.run())
+        touched.touch(["zz-1", "ha-2", "ha-1"])
+        await asyncio.wait_for(slow.asked.wait(), 5)
+        await until(lambda: "bead:harbor/ha-1" in desk.shelf.held)
+        assert "bead:harbor/ha-2" not in desk.shelf.held  # its turn is taken: a newer reading follows the older
+        slow.go.set()
+        await long
+        await until(lambda: desk.shelf.puts.count("bead:harbor/ha-2") == 2)
+        short.cancel()
+    assert 1 == desk.shelf.puts.count("bead:harbor/ha-3")  # what hangs on it is the poller's
+
+
+async def test_a_touched_bead_of_a_silent_database_is_left_to_the_poller(desk: Desk) -> None:
+    touched = TouchedBeads(desk.feed, desk.base, lambda _: "harbor")
+    desk.base.silent.add("harbor")
+    running = asyncio.create_task(touched.run())
+    touched.touch(["ha-1"])
+    await asyncio.sleep(0.1)
+    desk.base.silent.clear()
+    desk.base.write(Bead("ha-1", "now"), Bead("ha-2", "now"))
+    touched.touch(["ha-2"])
+    await until(lambda: "bead:harbor/ha-2" in desk.shelf.held)
+    running.cancel()
+    assert ["bead:harbor/ha-2"] == list(desk.shelf.held)
 
 
 async def test_an_index_that_is_gone_delays_nothing_and_is_fed_everything_later(desk: Desk) -> None:
