@@ -240,7 +240,10 @@ class Feed:
             return None  # superseded meanwhile; a fact of its own tells of what took its place
 
     async def _tell(self, where: _Where, beads: Sequence[str], *, forget: bool = False) -> set[str]:
-        """Read and tell in one turn of each bead: an older reading never follows a newer one. Returns the beads linked to them."""
+        """Read and tell in one turn of each bead: an older reading never follows a newer one.
+
+        Returns the beads that are linked to them.
+        """
         async with self._bead_turns.of(bead_id(where.database, bead) for bead in beads):
             part = await where.beads.of(where.database, beads)
             try:

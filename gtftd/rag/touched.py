@@ -19,7 +19,7 @@ MOST = 1_000
 
 
 class TouchedBeads:
-    """Newest first. `beads` is read over a connection of its own: the poller's is taken for long at the busiest times."""
+    """Newest first. `beads` is read over a connection of its own: the poller's is taken for long at busy times."""
 
     def __init__(self, feed: Feed, beads: Beads, database_of: Callable[[str], str | None]) -> None:
         """`database_of` may read files; None for a bead that is not to be told."""
