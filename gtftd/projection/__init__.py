@@ -1,0 +1,1 @@
+"""The records, mirrored into the town's Dolt: in order, idempotent, catching up after any outage."""
