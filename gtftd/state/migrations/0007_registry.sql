@@ -100,7 +100,8 @@ CREATE INDEX model_transitions_by_model ON model_transitions (model);
 
 -- Decisions of whom a model serves. The rig '' is the whole town.
 CREATE TABLE deployments (
-    id       TEXT PRIMARY KEY,
+    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       TEXT NOT NULL UNIQUE,
     action   TEXT NOT NULL CHECK (action IN ('deploy', 'rollback', 'withdraw')),
     role     TEXT NOT NULL,
     rig      TEXT NOT NULL DEFAULT '',
@@ -110,8 +111,8 @@ CREATE TABLE deployments (
     by       TEXT NOT NULL,
     why      TEXT NOT NULL,
     at       REAL NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX deployments_by_place ON deployments (role, rig, at);
+);
+CREATE INDEX deployments_by_place ON deployments (role, rig);
 
 -- Names for versions: `active` of a role in a rig follows the deployments, all others are set by people.
 CREATE TABLE model_aliases (

@@ -1,0 +1,145 @@
+"""The door of the registry: one transaction a decision, with or without a daemon beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from gtftd.errors import Missing
+from gtftd.registry.changes import Changes, Stored, Who
+from gtftd.registry.reading import Reading
+from gtftd.schemas.registry import Candidate, Format, ModelEntry
+from gtftd.state.crash import crash_point
+from gtftd.state.database import check_version, migrate, open_reader, open_writer, translated
+from gtftd.state.outbox import Encoder, insert_rows
+
+FOLDER = "models"
+FIRST_VERSION = 7
+"""Of state.db: the migration that made the registry."""
+
+
+class StoredArtifact(Protocol):
+    """An artifact whose bytes were looked at."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def format(self) -> Format: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def signer(self) -> str: ...
+
+
+class Artifacts(Protocol):
+    """Where the bytes of models lie; see `ArtifactStore`."""
+
+    def add(self, source: Path, about: Mapping[str, object]) -> StoredArtifact: ...
+    def open(self, digest: str) -> StoredArtifact: ...
+    def remove(self, digest: str) -> int: ...
+    def tidy(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a pruning took away."""
+
+    models: tuple[str, ...]
+    freed_bytes: int
+
+
+class Registry:
+    """Many may have one open on the same state: SQLite lets them take turns."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        artifacts: Artifacts,
+        encoder: Encoder,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = state_dir / "state.db"
+        self._folder = state_dir / FOLDER
+        self._artifacts = artifacts
+        self._encoder = encoder
+        self._clock = clock
+
+    @contextlib.contextmanager
+    def change(self, by: str, why: str = "") -> Iterator[Changes]:
+        """All of it is committed with its facts, or nothing is. Refused when the state is of a newer gtftd."""
+        migrate(self._database)
+        with contextlib.closing(open_writer(self._database)) as connection, translated(self._database):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                changes = Changes(connection, self._folder, Who(by, why, self._clock()))
+                yield changes
+                insert_rows(connection, self._encoder.rows(changes.facts))
+                crash_point("registry.before_commit")
+                connection.execute("COMMIT")
+                crash_point("registry.committed")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def register(self, source: Path, candidate: Callable[[str], Candidate], by: str, why: str = "") -> ModelEntry:
+        """Store the artifact, then give it a version. `candidate` gets the artifact's digest.
+
+        Killed between the two the artifact lies there without a model; the same call again takes it up.
+        """
+        stored = self._artifacts.add(source, {})
+        crash_point("registry.stored")
+        with self.change(by, why) as changes:
+            facts = Stored(stored.digest, stored.format, stored.size_bytes, stored.signer)
+            return changes.register(candidate(stored.digest), facts)
+
+    def deploy(self, name: str, rig: str, by: str, why: str) -> bool:
+        """False when it serves there already. Every byte is looked at first. The rig '' is the whole town."""
+        model = self.model(name)
+        if model.artifact_path is not None:
+            self._artifacts.open(model.artifact)
+        with self.change(by, why) as changes:
+            return changes.deploy(model.name, model.role, rig, decision="") is not None
+
+    def prune(self, names: list[str], by: str, why: str) -> Pruned:
+        """Tombstones first, then the bytes: what a kill leaves of them, the next pruning takes away."""
+        with self.change(by, why) as changes:
+            models = [changes.reading.model(name) for name in names]
+            digests = changes.prune(models)
+        crash_point("registry.pruned")
+        freed = sum(self._artifacts.remove(digest) for digest in digests)
+        return Pruned(tuple(names), freed)
+
+    def tidy(self) -> None:
+        """Take away what a kill left: bytes of models that have a tombstone, and artifacts that were half stored."""
+        self._artifacts.tidy()
+        with self.reading() as reading:
+            gone = reading.removed_artifacts()
+        for digest in gone:
+            self._artifacts.remove(digest)
+
+    def model(self, name: str) -> ModelEntry:
+        with self.reading() as reading:
+            return reading.model(name)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """One state of everything."""
+        with read_registry(self._database, self._folder) as reading:
+            yield reading
+
+
+@contextlib.contextmanager
+def read_registry(database: Path, folder: Path) -> Iterator[Reading]:
+    """Raises Missing where no gtftd has ever run, or one that knew no registry."""
+    if not database.exists():
+        raise Missing(f"there is no state in {database.parent}; has gtftd ever run here? give it with --state-dir DIR")
+    with contextlib.closing(open_reader(database)) as connection, translated(database):
+        if check_version(connection, database) < FIRST_VERSION:
+            raise Missing(f"{database} was written before there was a registry; start gtftd once, or register a model")
+        connection.execute("BEGIN")
+        yield Reading(connection, folder)
