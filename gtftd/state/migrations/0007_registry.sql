@@ -168,6 +168,7 @@ CREATE TABLE bead_intents (
     error   TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX bead_intents_open ON bead_intents (seq) WHERE done_at IS NULL;
+CREATE INDEX bead_intents_by_job ON bead_intents (job, action);
 
 -- What the town's Dolt is still to be told, in order: the row as it was then, NULL where it was removed.
 CREATE TABLE records_journal (
