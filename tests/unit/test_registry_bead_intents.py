@@ -94,7 +94,7 @@ def test_a_corpus_that_fails_ends_both(connection: sqlite3.Connection, job: JobC
 
 
 def test_a_run_that_goes_round_says_little(connection: sqlite3.Connection, job: JobChanges) -> None:
-    """Two hundred rounds in a hundred minutes: a note every ten minutes, a label every five, the last words in the end."""
+    """Two hundred rounds in a hundred minutes: a note every ten, a label every five, the last words in the end."""
     job.advance("j", "ready", at(1))
     job.advance("j", "training", at(2))
     told = []
