@@ -50,8 +50,7 @@ class Keys:
 
     def sign(self, content: bytes) -> str:
         """The text of a signature file."""
-        signature = self._private.sign(content).hex()
-        return json.dumps({"algorithm": ALGORITHM, "key": self.own_public, "signature": signature}, indent=1) + "\n"
+        return _spell(self.own_public, self._private.sign(content).hex())
 
     def check(self, content: bytes, signature_text: str) -> str:
         """Who signed exactly this content. Raises Refused when nobody did whom we trust."""
@@ -83,9 +82,13 @@ def _parse(signature_text: str) -> tuple[str, str]:
         raise Refused(str(error)) from error
     match told:
         case {"algorithm": "ed25519", "key": str(key), "signature": str(signature), **other} if not other:
-            if _PUBLIC.fullmatch(key) and _SIGNATURE.fullmatch(signature):
+            if _PUBLIC.fullmatch(key) and _SIGNATURE.fullmatch(signature) and _spell(key, signature) == signature_text:
                 return key, signature
-    raise Refused(f"the signature is not one of {ALGORITHM}: a key and a signature in hex")
+    raise Refused(f"the signature is not one of {ALGORITHM}, spelled as it would be written here")
+
+
+def _spell(key: str, signature: str) -> str:
+    return json.dumps({"algorithm": ALGORITHM, "key": key, "signature": signature}, indent=1) + "\n"
 
 
 def _read_or_make(folder: Path) -> bytes:
