@@ -192,7 +192,7 @@ async def test_a_refusal_holds_up_no_other_job(scene: Scene, how: str) -> None:
     before = len(scene.fake.calls())
     await scene.face.apply()
     assert before == len(scene.fake.calls())  # not yet
-    for _ in range(TRIES + 1):
+    for _ in range(2 * TRIES):
         scene.clock.now += 5400
         await scene.face.apply()
     assert [] == await scene.open()
@@ -211,7 +211,7 @@ async def test_without_a_bead_the_rest_is_not_tried(scene: Scene) -> None:
     await scene.create()
     await scene.advance("ready")
     scene.fake.fail(refuse=["create"])
-    for _ in range(TRIES + 2):
+    for _ in range(3 * TRIES):
         scene.clock.now += 5400
         await scene.face.apply()
     assert ([], {}) == (await scene.open(), scene.fake.beads())
