@@ -29,6 +29,10 @@ class Unreachable(Retriable):
     """A service does not answer."""
 
 
+class NoDaemon(Unreachable):
+    """Nothing answers on the control socket."""
+
+
 class NotReady(Retriable):
     """What we need is not there yet."""
 

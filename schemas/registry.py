@@ -103,7 +103,7 @@ class ModelEntry(Frozen):
 
 
 class Candidate(Frozen):
-    """What somebody asks to be registered: a model, its artifact already stored. Its version is given to it."""
+    """What somebody asks to be registered, and what the artifact's manifest says of it. Its version is given to it."""
 
     kind: Kind = "role"
     role: Series
@@ -114,7 +114,6 @@ class Candidate(Frozen):
     snapshot: str | None = None
     parent: ModelName | None = None
     job: str | None = None
-    artifact: Digest
     examples: int = Field(0, ge=0)
     dpo_pairs: int = Field(0, ge=0)
     lora_rank: int | None = Field(None, ge=1)

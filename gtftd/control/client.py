@@ -10,13 +10,9 @@ from typing import BinaryIO, Self
 
 from gtftd.control import wire
 from gtftd.control.wire import JsonObject
-from gtftd.errors import Invalid, Refused, Unreachable
+from gtftd.errors import Invalid, NoDaemon, Refused, Unreachable
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-
-
-class NoDaemon(Unreachable):
-    """Nothing answers on the control socket."""
 
 
 class ControlClient:

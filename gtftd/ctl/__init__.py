@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import sys
 
-from gtftd.errors import GtftdError
+from gtftd.errors import GtftdError, NoDaemon
 
 OK, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
 
 
+def model_main() -> None:
+    """Entry point of the program `gt-model`: `gtftctl model`."""
+    sys.argv[1:1] = ["model"]
+    main()
+
+
+def corpus_main() -> None:
+    """Entry point of the program `gt-corpus`: `gtftctl corpus`."""
+    sys.argv[1:1] = ["corpus"]
+    main()
+
+
 def main() -> None:
     """Run one command. Exit codes: 0 well, 1 degraded or failed, 2 wrong usage, 3 no daemon answers, 130 Ctrl-C."""
-    from gtftd.control.client import NoDaemon
-
     try:
         _run()
     except NoDaemon as error:
@@ -30,11 +40,16 @@ def main() -> None:
 
 
 def _run() -> None:
-    """The start of a session waits for `gtftctl prime`: it does without everything that typer needs."""
+    """A session waits for `gtftctl prime`, and a person for `gtftctl model list`: they do without typer."""
     if sys.argv[1:2] == ["prime"] and "_GTFTCTL_COMPLETE" not in os.environ:
         from gtftd.ctl.prime_quick import run_quickly
 
         if run_quickly(sys.argv[2:]):
+            return
+    if sys.argv[1:2] == ["model"] and "_GTFTCTL_COMPLETE" not in os.environ:
+        from gtftd.ctl import model_quick
+
+        if model_quick.run_quickly(sys.argv[2:]):
             return
     from gtftd.ctl.app import app
 

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from gtftd.ctl import config, corpus, emit, events, hooks, orders, parked, prime, rag, reading, run, town
+from gtftd.ctl import (
+    config,
+    corpus,
+    emit,
+    events,
+    hooks,
+    model,
+    orders,
+    parked,
+    prime,
+    rag,
+    reading,
+    run,
+    shell_init,
+    town,
+)
 
 app = typer.Typer(
     name="gtftctl",
@@ -19,8 +34,10 @@ orders.register(app)
 run.register(app)
 emit.register(app)
 events.register(app)
+shell_init.register(app)
 app.add_typer(parked.app, name="parked")
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(model.app, name="model")
 app.add_typer(rag.app, name="rag")
 app.add_typer(prime.app, name="prime")
 app.add_typer(hooks.app, name="hooks")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gtftd.control.client import ControlClient
 from gtftd.errors import Missing
 from gtftd.settings import find_socket, peek, state_home
 from gtftd.town.layout import Town, find_town
+
+if TYPE_CHECKING:
+    from gtftd.control.client import ControlClient
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Target:
     config: Path | None = None
 
     def client(self, *, timeout_s: float = 60.0) -> ControlClient:
+        from gtftd.control.client import ControlClient
+
         whom = f"town {self.town}" if self.town else str(self.state_dir)
         return ControlClient(find_socket(self.state_dir), whom=whom, timeout_s=timeout_s)
 

@@ -92,7 +92,7 @@ def logs(
     """The daemon's log; also of a daemon that has ended."""
     if level not in _LEVELS:
         raise typer.BadParameter(f"{level!r} is none of debug, info, warning, error", param_hint="--level")
-    from gtftd.control.client import NoDaemon
+    from gtftd.errors import NoDaemon
 
     try:
         for item in target.client().stream("logs", lines=lines, follow=follow, level=level):

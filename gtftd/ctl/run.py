@@ -15,11 +15,10 @@ from typing import Annotated
 
 import typer
 
-from gtftd.control.client import NoDaemon
 from gtftd.ctl import show
 from gtftd.ctl.live import follow, stopped_by_signals
 from gtftd.ctl.target import ConfigOption, StateOption, Target, TownOption, locate_town, resolve, sample_town
-from gtftd.errors import GtftdError, Invalid, Missing, NotReady
+from gtftd.errors import GtftdError, Invalid, Missing, NoDaemon, NotReady
 
 START_S = 60.0
 END_S = 15.0

@@ -21,11 +21,11 @@ from gtftd.corpus.living import LivingBeads, LivingPart
 from gtftd.errors import GtftdError, NotReady, Unreachable
 from gtftd.health import Health
 from gtftd.logs import get_logger
-from gtftd.programs.scrubbing import LatestScrubber
 from gtftd.rag import Feed
 from gtftd.schemas import rag as wire
 from gtftd.schemas.corpus_orders import CollectProgress
 from gtftd.schemas.settings import CollectionSettings, SettingsModel
+from gtftd.scrub.latest import LatestScrubber
 from gtftd.settings import runtime_socket
 from gtftd.state import Database
 from gtftd.state.outbox import read_cursor, write_cursor

@@ -22,10 +22,10 @@ from gtftd.errors import GtftdError, NoSpace
 from gtftd.health import Health
 from gtftd.metrics import Activity, Metrics
 from gtftd.programs.indexing import IndexKeeper, IndexLine, TownBeads
-from gtftd.programs.scrubbing import LatestScrubber
 from gtftd.rag import Feed, TouchedBeads
 from gtftd.schemas.event import Event
 from gtftd.schemas.settings import SettingsModel
+from gtftd.scrub.latest import LatestScrubber
 from gtftd.sources.beads import BeadsPoller
 from gtftd.sources.commits import CommitsSource
 from gtftd.sources.feed import FeedSource

@@ -12,9 +12,11 @@ from pathlib import Path
 import gtftd
 from gtftd.errors import Conflict, Invalid, Missing, Refused
 from gtftd.registry import lifecycle
-from gtftd.registry.reading import ACTIVE, Reading
+from gtftd.registry.reading import Reading
+from gtftd.registry.rows import ACTIVE
 from gtftd.schemas.event import Event, event_id
 from gtftd.schemas.registry import (
+    Action,
     ArtifactPruned,
     Candidate,
     Deployment,
@@ -62,8 +64,8 @@ class Changes:
         self.facts: list[Outgoing] = []
 
     def register(self, candidate: Candidate, stored: Stored) -> ModelEntry:
-        """The next version of its series. The same artifact of the same job again is the version that it got before."""
-        known = self._registered(candidate)
+        """The next version of its series. The same artifact again is the version that it got before."""
+        known = self._registered(candidate, stored.digest)
         if known is not None:
             return self.reading.model(known)
         self._check_links(candidate)
@@ -74,7 +76,7 @@ class Changes:
             raise Conflict(
                 f"{name} is there already, as an adapter for a task or a model of a role; name one of them otherwise"
             )
-        self._insert(name, version, candidate)
+        self._insert(name, version, candidate, stored.digest)
         self._note_transition(name, None, "registered")
         fact = ModelRegistered(
             model=name, role=candidate.role, kind=candidate.kind, artifact=stored.digest, by=self._who.by
@@ -122,15 +124,15 @@ class Changes:
         )
         self._tell(fact, event_id("model.evaluated", evaluation.id))
 
-    def deploy(self, name: str, role: str, rig: str, decision: str) -> Deployment | None:
+    def deploy(self, name: str, role: str, rig: str) -> Deployment | None:
         """It serves the role there from now on; None when it does already."""
         model = self.reading.model(name)
         self._check_deployable(model, role)
         if self.reading.serving(role, rig) == name:
             return None
-        return self._decide(decision, "deploy", role, rig, name)
+        return self._decide("deploy", role, rig, name)
 
-    def rollback(self, role: str, rig: str, to: str | None = None, decision: str = "") -> Deployment:
+    def rollback(self, role: str, rig: str, to: str | None = None) -> Deployment:
         """Back to what served before, or to `to`. Where nothing of ours served before that may serve again, to none."""
         now = self.reading.serving(role, rig)
         if now is None:
@@ -141,13 +143,13 @@ class Changes:
         target = next(
             (name for name in before if name is None or self._may_serve_again(name, role, insist=bool(to))), None
         )
-        return self._decide(decision, "rollback", role, rig, target)
+        return self._decide("rollback", role, rig, target)
 
-    def withdraw(self, role: str, rig: str, decision: str) -> Deployment | None:
+    def withdraw(self, role: str, rig: str) -> Deployment | None:
         """None of ours serves the role there any more; None when none does."""
         if self.reading.serving(role, rig) is None:
             return None
-        return self._decide(decision, "withdraw", role, rig, None)
+        return self._decide("withdraw", role, rig, None)
 
     def tag(self, name: str, alias: str) -> None:
         """An alias has one model of a series; it moves."""
@@ -187,17 +189,9 @@ class Changes:
     def _at(self) -> float:
         return self._who.at.timestamp()
 
-    def _registered(self, candidate: Candidate) -> str | None:
-        sql = """SELECT name FROM models WHERE kind = ? AND series = ? AND artifact = ? AND corpus_hash = ? AND job IS ?
-                 AND parent IS ?"""
-        values = (
-            candidate.kind,
-            candidate.role,
-            candidate.artifact,
-            candidate.corpus_hash,
-            candidate.job,
-            candidate.parent,
-        )
+    def _registered(self, candidate: Candidate, artifact: str) -> str | None:
+        sql = """SELECT name FROM models WHERE kind = ? AND series = ? AND artifact = ?"""
+        values = (candidate.kind, candidate.role, artifact)
         row = self._connection.execute(sql, values).fetchone()
         return row[0] if row else None
 
@@ -218,7 +212,7 @@ class Changes:
                  ON CONFLICT (kind, series) DO UPDATE SET last = last + 1 RETURNING last"""
         return int(self._connection.execute(sql, (kind, series)).fetchone()[0])
 
-    def _insert(self, name: str, version: int, candidate: Candidate) -> None:
+    def _insert(self, name: str, version: int, candidate: Candidate, artifact: str) -> None:
         given = candidate.model_dump(mode="json")
         row = {
             **{key: given[key] for key in given if key not in {"role", "trained_at"}},
@@ -227,6 +221,7 @@ class Changes:
             "name": name,
             "series": candidate.role,
             "version": version,
+            "artifact": artifact,
             "status": "registered",
             "gtftd_version": gtftd.__version__,
             "trained_at": candidate.trained_at.timestamp(),
@@ -237,7 +232,7 @@ class Changes:
         )
         self._connection.executemany(
             "INSERT OR IGNORE INTO lineage (model, relation, source) VALUES (?, ?, ?)",
-            [(name, relation, source) for relation, source in _sources(candidate)],
+            [(name, relation, source) for relation, source in _sources(candidate, artifact)],
         )
 
     def _check_deployable(self, model: ModelEntry, role: str) -> None:
@@ -261,9 +256,9 @@ class Changes:
             return False
         return True
 
-    def _decide(self, decision: str, action: str, role: str, rig: str, model: str | None) -> Deployment:
+    def _decide(self, action: Action, role: str, rig: str, model: str | None) -> Deployment:
         previous = self.reading.serving(role, rig)
-        decision = decision or event_id("deployment", action, role, rig, model, previous, self._at)
+        decision = event_id("deployment", action, role, rig, model, previous, self._at)
         self._connection.execute(
             "INSERT INTO deployments (id, action, role, rig, model, previous, by, why, at) VALUES (?,?,?,?,?,?,?,?,?)",
             (decision, action, role, rig, model, previous, self._who.by, self._who.why, self._at),
@@ -316,11 +311,11 @@ class Changes:
         self.facts.append(Outgoing(identity, fact, self._who.at))
 
 
-def _sources(candidate: Candidate) -> list[tuple[str, str]]:
+def _sources(candidate: Candidate, artifact: str) -> list[tuple[str, str]]:
     given = [
         ("base", candidate.base_digest),
         ("tokenizer", candidate.tokenizer_sha256),
-        ("artifact", candidate.artifact),
+        ("artifact", artifact),
         ("snapshot", candidate.snapshot),
         ("parent", candidate.parent),
         ("job", candidate.job),

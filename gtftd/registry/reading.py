@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from gtftd.errors import Invalid, Missing
+from gtftd.errors import Missing
+from gtftd.registry import rows
+from gtftd.registry.lifecycle import SERVING
+from gtftd.registry.rows import ACTIVE
 from gtftd.schemas.registry import Deployment, EvalItem, Evaluation, ModelEntry, Score, Transition
-
-WHOLE_TOWN = "town"
-ACTIVE = "active"
-_FIELDS = (
-    "name", "kind", "series", "version", "status", "base_model", "base_digest", "tokenizer_sha256", "corpus_hash",
-    "snapshot", "parent", "job", "artifact", "examples", "dpo_pairs", "lora_rank", "lora_adapters", "compatible_with",
-    "training_config", "conventions", "gtftd_version", "eval_score", "trained_at", "created_at",
-)  # fmt: skip
-_JSON = ("lora_adapters", "compatible_with", "training_config", "conventions")
-_SAME = ("kind", "base_model", "base_digest", "tokenizer_sha256", "version", "corpus_hash", "snapshot", "parent", "job",
-         "artifact", "examples", "dpo_pairs", "lora_rank", "gtftd_version", "eval_score", "name")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,28 +35,17 @@ class Reading:
     def models(self, wanted: Wanted | None = None) -> list[ModelEntry]:
         """By series, the newest version first."""
         wanted = wanted or Wanted()
-        given = [(name, value) for name, value in vars(wanted).items() if value is not None]
-        where = " AND ".join(f"{name} = ?" for name, _ in given) or "1"
-        return self._entries(f"{where} ORDER BY series, version DESC", [value for _, value in given])
+        where = {"kind": wanted.kind, "role": wanted.series, "deployment_status": wanted.status}
+        given = {name: value for name, value in where.items() if value is not None}
+        return [ModelEntry.model_validate(row) for row in rows.model_rows(self._connection, self._folder, given)]
 
     def model(self, name: str) -> ModelEntry:
         """By its name, or by `series@alias`. Raises Missing."""
-        found = self._entries("name = ?", [self.resolve(name)])
+        known = rows.resolved(self._connection, name)
+        found = rows.model_rows(self._connection, self._folder, {"name": known}) if known else []
         if not found:
             raise Missing(f"there is no model {name!r}; `gtftctl model list` shows those that there are")
-        return found[0]
-
-    def resolve(self, name: str) -> str:
-        """The model that an alias stands for: `mayor@best`, `mayor@active`, `mayor@active/gastown`."""
-        series, at, alias = name.partition("@")
-        if not at:
-            return name
-        alias, _, rig = alias.partition("/")
-        sql = "SELECT model FROM model_aliases WHERE series = ? AND alias = ? AND rig = ?"
-        row = self._connection.execute(sql, (series, alias, rig)).fetchone()
-        if row is None:
-            raise Missing(f"no model of {series} is called {alias!r}{f' in rig {rig}' if rig else ''}")
-        return str(row[0])
+        return ModelEntry.model_validate(found[0])
 
     def transitions(self, name: str) -> list[Transition]:
         """The oldest first."""
@@ -133,15 +112,35 @@ class Reading:
         sql = "SELECT relation, source FROM lineage WHERE model = ? ORDER BY relation, source"
         return [(row[0], row[1]) for row in self._connection.execute(sql, (name,))]
 
+    def prunable(self, role: str | None, keep: int) -> list[ModelEntry]:
+        """Those that neither serve nor have a name nor are the way back, but for the newest `keep` of each series."""
+        stay = {model for role_, rig in self._served_places() for model in self.served_before(role_, rig)[-1:]}
+        chosen: list[ModelEntry] = []
+        seen: Counter[tuple[str, str]] = Counter()
+        for model in self.models(Wanted(series=role)):
+            seen[model.kind, model.role] += 1
+            if seen[model.kind, model.role] <= keep or model.artifact_path is None:
+                continue
+            if not (model.deployed_to or model.aliases or model.deployment_status in SERVING or model.name in stay):
+                chosen.append(model)
+        stacked = {name for model in self.models() if model not in chosen for name in model.lora_adapters}
+        return [model for model in chosen if model.name not in stacked]
+
+    def stored_bytes(self, names: Sequence[str]) -> int:
+        """What the artifacts of these models take."""
+        digests = {self.model(name).artifact for name in names}
+        sql = f"SELECT SUM(size_bytes) FROM artifacts WHERE digest IN ({','.join('?' * len(digests))})"
+        return int(self._connection.execute(sql, list(digests)).fetchone()[0] or 0)
+
+    def _served_places(self) -> list[tuple[str, str]]:
+        return [(row[0], row[1]) for row in self._connection.execute("SELECT DISTINCT role, rig FROM deployments")]
+
     def removed_artifacts(self) -> list[str]:
         return [row[0] for row in self._connection.execute("SELECT digest FROM artifacts WHERE removed_at IS NOT NULL")]
 
     def _scores(self, evaluation: str) -> dict[str, Score]:
-        sql = "SELECT category, score, n, low, high FROM eval_scores WHERE evaluation = ? ORDER BY category"
-        return {
-            row[0]: Score(score=row[1], n=row[2], low=row[3], high=row[4])
-            for row in self._connection.execute(sql, (evaluation,))
-        }
+        found = rows.score_rows(self._connection, evaluation)
+        return {category: Score.model_validate(row) for category, row in found.items()}
 
     def _items(self, evaluation: str) -> tuple[EvalItem, ...]:
         sql = "SELECT item, category, passed FROM eval_items WHERE evaluation = ? ORDER BY item"
@@ -150,73 +149,6 @@ class Reading:
             for row in self._connection.execute(sql, (evaluation,))
         )
 
-    def _entries(self, where: str, values: Sequence[object]) -> list[ModelEntry]:
-        sql = f"SELECT {', '.join(_FIELDS)} FROM models WHERE {where}"
-        rows = [dict(zip(_FIELDS, row, strict=True)) for row in self._connection.execute(sql, values)]
-        names = [row["name"] for row in rows]
-        there, places, aliases = self._stored(), self._places(), self._aliases()
-        scores = {name: self._latest_scores(name) for name in names}
-        return [
-            _entry(
-                row,
-                artifact_path=str(self._folder / row["artifact"]) if row["artifact"] in there else None,
-                deployed_to=tuple(places[row["name"]]),
-                aliases=tuple(aliases[row["name"]]),
-                eval_scores_by_category=scores[row["name"]],
-            )
-            for row in rows
-        ]
-
-    def _stored(self) -> set[str]:
-        return {row[0] for row in self._connection.execute("SELECT digest FROM artifacts WHERE removed_at IS NULL")}
-
-    def _places(self) -> Mapping[str, list[str]]:
-        sql = "SELECT model, rig FROM model_aliases WHERE alias = ? ORDER BY rig"
-        return _grouped((row[0], row[1] or WHOLE_TOWN) for row in self._connection.execute(sql, (ACTIVE,)))
-
-    def _aliases(self) -> Mapping[str, list[str]]:
-        sql = "SELECT model, alias FROM model_aliases WHERE alias != ? ORDER BY alias"
-        return _grouped((row[0], row[1]) for row in self._connection.execute(sql, (ACTIVE,)))
-
-    def _latest_scores(self, name: str) -> dict[str, Score]:
-        sql = "SELECT id FROM evaluations WHERE model = ? ORDER BY at DESC, id LIMIT 1"
-        row = self._connection.execute(sql, (name,)).fetchone()
-        return self._scores(row[0]) if row else {}
-
-
-def series_of(connection: sqlite3.Connection) -> list[str]:
-    return [row[0] for row in connection.execute("SELECT DISTINCT series FROM models ORDER BY series")]
-
-
-def _entry(row: Mapping[str, Any], **known: Any) -> ModelEntry:
-    given = {name: row[name] for name in _SAME} | {name: json.loads(row[name]) for name in _JSON}
-    return ModelEntry.model_validate(
-        given
-        | known
-        | {
-            "role": row["series"],
-            "deployment_status": row["status"],
-            "trained_at": _moment(row["trained_at"]),
-            "created_at": _moment(row["created_at"]),
-        }
-    )
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for name, value in pairs:
-        found[name].append(value)
-    return found
-
 
 def _moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
-
-
-def check_series(connection: sqlite3.Connection, series: str | None) -> None:
-    """Raises Invalid for a role of which there is no model: it is a slip of the keys more often than a question."""
-    if series is None:
-        return
-    known = series_of(connection)
-    if known and series not in known:
-        raise Invalid(f"there is no model of {series!r}; there are models of {', '.join(known)}")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gtftd.errors import Missing
 from gtftd.registry.changes import Changes, Stored, Who
 from gtftd.registry.reading import Reading
+from gtftd.schemas.event import Event
 from gtftd.schemas.registry import Candidate, Format, ModelEntry
 from gtftd.state.crash import crash_point
 from gtftd.state.database import check_version, migrate, open_reader, open_writer, translated
@@ -38,8 +39,9 @@ class StoredArtifact(Protocol):
 class Artifacts(Protocol):
     """Where the bytes of models lie; see `ArtifactStore`."""
 
-    def add(self, source: Path, about: Mapping[str, object]) -> StoredArtifact: ...
+    def add(self, source: Path, about: dict[str, Any]) -> StoredArtifact: ...
     def open(self, digest: str) -> StoredArtifact: ...
+    def verify(self, digest: str) -> tuple[str, ...]: ...
     def remove(self, digest: str) -> int: ...
     def tidy(self) -> None: ...
 
@@ -70,14 +72,19 @@ class Registry:
         self._clock = clock
 
     @contextlib.contextmanager
-    def change(self, by: str, why: str = "") -> Iterator[Changes]:
-        """All of it is committed with its facts, or nothing is. Refused when the state is of a newer gtftd."""
+    def change(self, by: str, why: str = "", *, dry_run: bool = False) -> Iterator[Changes]:
+        """All of it is committed with its facts, or nothing is. Refused when the state is of a newer gtftd.
+
+        `why` is somebody's words: it is scrubbed before it is written.
+        """
         migrate(self._database)
         with contextlib.closing(open_writer(self._database)) as connection, translated(self._database):
             connection.execute("BEGIN IMMEDIATE")
             try:
-                changes = Changes(connection, self._folder, Who(by, why, self._clock()))
+                changes = Changes(connection, self._folder, Who(by, self._encoder.clean(why), self._clock()))
                 yield changes
+                if dry_run:
+                    return
                 insert_rows(connection, self._encoder.rows(changes.facts))
                 crash_point("registry.before_commit")
                 connection.execute("COMMIT")
@@ -86,24 +93,24 @@ class Registry:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
-    def register(self, source: Path, candidate: Callable[[str], Candidate], by: str, why: str = "") -> ModelEntry:
-        """Store the artifact, then give it a version. `candidate` gets the artifact's digest.
+    def register(self, source: Path, candidate: Candidate, by: str, why: str = "") -> ModelEntry:
+        """Store the artifact, its manifest saying what it was made of; then give it a version.
 
         Killed between the two the artifact lies there without a model; the same call again takes it up.
         """
-        stored = self._artifacts.add(source, {})
+        stored = self._artifacts.add(source, candidate.model_dump(mode="json", exclude_none=True))
         crash_point("registry.stored")
         with self.change(by, why) as changes:
-            facts = Stored(stored.digest, stored.format, stored.size_bytes, stored.signer)
-            return changes.register(candidate(stored.digest), facts)
+            return changes.register(candidate, Stored(stored.digest, stored.format, stored.size_bytes, stored.signer))
 
-    def deploy(self, name: str, rig: str, by: str, why: str) -> bool:
-        """False when it serves there already. Every byte is looked at first. The rig '' is the whole town."""
+    def deploy(self, name: str, rig: str, by: str, why: str, *, dry_run: bool = False) -> list[Event]:
+        """The facts of it; none when it serves there already. Every byte is looked at first. The rig '' is the town."""
         model = self.model(name)
         if model.artifact_path is not None:
             self._artifacts.open(model.artifact)
-        with self.change(by, why) as changes:
-            return changes.deploy(model.name, model.role, rig, decision="") is not None
+        with self.change(by, why, dry_run=dry_run) as changes:
+            changes.deploy(model.name, model.role, rig)
+        return [fact.event for fact in changes.facts]
 
     def prune(self, names: list[str], by: str, why: str) -> Pruned:
         """Tombstones first, then the bytes: what a kill leaves of them, the next pruning takes away."""
@@ -121,6 +128,10 @@ class Registry:
             gone = reading.removed_artifacts()
         for digest in gone:
             self._artifacts.remove(digest)
+
+    def verify(self, digest: str) -> tuple[str, ...]:
+        """What is wrong with an artifact, every byte looked at."""
+        return self._artifacts.verify(digest)
 
     def model(self, name: str) -> ModelEntry:
         with self.reading() as reading:

@@ -47,6 +47,10 @@ class Encoder:
         self._prefix = prefix
         self._source = source
 
+    def clean(self, text: str) -> str:
+        """Somebody's words, scrubbed."""
+        return str(self._scrub(text)) if text else ""
+
     def rows(self, outgoing: Iterable[Outgoing]) -> list[tuple[str, str, bytes]]:
         return [(item.id, self.subject(type(item.event)), self._encode(item)) for item in outgoing]
 

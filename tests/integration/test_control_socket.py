@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from gtftd.control.client import ControlClient, NoDaemon
+from gtftd.control.client import ControlClient
 from gtftd.control.server import Limits
 from gtftd.control.wire import Internal
-from gtftd.errors import Busy, Conflict, Invalid, Missing, Refused, Unreachable
+from gtftd.errors import Busy, Conflict, Invalid, Missing, NoDaemon, Refused, Unreachable
 from gtftd.schemas.control import StatusResult
 from tests.support.control import Daemon, control_server
 
