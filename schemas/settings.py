@@ -181,11 +181,42 @@ class PrimeSettings(Section):
         return {role: at if at.tzinfo else at.replace(tzinfo=UTC) for role, at in value.items()}
 
 
+class ProjectionSettings(Section):
+    """The mirror of the records in the town's Dolt; what is not set is as in [beads]."""
+
+    enabled: bool = True
+    host: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65_535)
+    user: str | None = None
+    password: SecretStr | None = None
+    database: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_$-]{1,64}$")
+    poll_s: Seconds = 30
+    timeout_s: Seconds = 30
+    backoff_most_s: Seconds = 300
+    batch_rows: int = Field(default=500, ge=1, le=5000)
+    keep_rows: int = Field(default=100_000, ge=1000)
+
+
 class ReactionSettings(Section):
     """How the daemon reacts: the share of the machine that reactions may take."""
 
     fetch_wait_s: Seconds = 5
     drain_s: Seconds = 30
+
+
+class RegistrySettings(Section):
+    """The models and whom they are believed from."""
+
+    trusted_keys: tuple[str, ...] = ()
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _is_hex(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """ed25519 public keys, 32 bytes in hex."""
+        for key in value:
+            if len(key) != 64 or set(key) - set("0123456789abcdef"):
+                raise ValueError(f"{key!r} is no ed25519 public key: 64 hex digits, as `gtftctl model key` prints them")
+        return value
 
 
 class MetricsSettings(Section):
@@ -228,6 +259,8 @@ class SettingsModel(BaseModel):
     commits: CommitSettings = CommitSettings()
     rag: RagSettings = RagSettings()
     prime: PrimeSettings = PrimeSettings()
+    projection: ProjectionSettings = ProjectionSettings()
+    registry: RegistrySettings = RegistrySettings()
     reactions: ReactionSettings = ReactionSettings()
     metrics: MetricsSettings = MetricsSettings()
     state: StateSettings = StateSettings()

@@ -66,6 +66,10 @@ class StandIn:
             thread.join(START_S)
         self._loop = self._thread = None
 
+    def open_session(self) -> Session:
+        """What serves one client."""
+        return _BeadsSession(self.folder)
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -79,7 +83,7 @@ class StandIn:
         loop = asyncio.new_event_loop()
         loop.set_exception_handler(_report)
         self._loop = loop
-        server = MysqlServer(session_factory=lambda: _BeadsSession(self.folder))
+        server = MysqlServer(session_factory=self.open_session)
         try:
             loop.run_until_complete(server.start_server(host=self.host, port=self.port))
             self.port = int(server.sockets()[0].getsockname()[1])

@@ -20,6 +20,7 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 UNSET = {"town", "state_dir", "bus.url", "bus.daemon_password", "bus.publisher_password"}
 UNSET |= {"bus.credentials_file", "bus.tls_ca_file", "bus.server_binary", "beads.port", "beads.databases"}
 UNSET |= {"metrics.port", "prime.tokenizer"}
+UNSET |= {f"projection.{key}" for key in ("host", "port", "user", "password", "database")}
 
 
 @pytest.fixture(autouse=True)
