@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gtftd.errors import Corrupt, GtftdError, Invalid, Missing, Refused
+from gtftd.errors import Corrupt, GtftdError, Invalid, Missing, NoSpace, Refused
 from gtftd.registry.artifacts import ArtifactStore, StoredArtifact
 from gtftd.registry.bounded_json import JSON
 from gtftd.registry.signing import Keys
@@ -27,6 +27,7 @@ from tests.support.artifacts import (
     small_safetensors,
     store_in,
 )
+from tests.support.disk import small_disk
 
 NAMES = ["config.json", "extra/merges.txt", "model.safetensors", "tokenizer.model"]
 
@@ -333,6 +334,7 @@ def test_a_link_to_an_artifact_is_corrupt_and_its_removal_spares_the_target(
     store: ArtifactStore, stored: StoredArtifact, tmp_path: Path
 ) -> None:
     """Nothing outside of the store is opened or deleted."""
+    stored.folder.chmod(0o700)
     stored.folder.rename(tmp_path / "outside")
     stored.folder.symlink_to(tmp_path / "outside")
     with pytest.raises(Corrupt):
@@ -401,3 +403,17 @@ def test_tidy_leaves_those_alone_who_are_at_work(store: ArtifactStore, stored: S
         assert ".adding-1" in left_in(store)
     store.tidy()
     assert [stored.digest] == left_in(store)
+
+
+@pytest.mark.root
+def test_a_full_disk_is_no_space_and_leaves_nothing(tmp_path: Path, source: Path) -> None:
+    """Once some is free, the same order succeeds."""
+    with small_disk(tmp_path / "disk", size_mib=2) as disk:
+        store = ArtifactStore(disk.root / "models", Keys.open(tmp_path / "keys"))
+        store.folder.mkdir()
+        disk.fill()
+        with pytest.raises(NoSpace):
+            store.add(source)
+        assert [] == left_in(store)
+        disk.free()
+        assert () == store.verify(store.add(source).digest)
