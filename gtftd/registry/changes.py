@@ -65,11 +65,11 @@ class Changes:
 
     def register(self, candidate: Candidate, stored: Stored) -> ModelEntry:
         """The next version of its series. The same artifact again is the version that it got before."""
+        self._store(stored)
         known = self._registered(candidate, stored.digest)
         if known is not None:
             return self.reading.model(known)
         self._check_links(candidate)
-        self._store(stored)
         version = self._next_version(candidate.kind, candidate.role)
         name = f"{candidate.role}-v{version}"
         if self._connection.execute("SELECT 1 FROM models WHERE name = ?", (name,)).fetchone():
@@ -168,9 +168,9 @@ class Changes:
         if not self._connection.execute(sql, (series, alias)).rowcount:
             raise Missing(f"no model of {series} is called {alias!r}")
 
-    def prune(self, models: Iterable[ModelEntry]) -> list[str]:
-        """Leave tombstones for these models; returns artifacts that no model needs any more."""
-        gone = []
+    def prune(self, models: Iterable[ModelEntry]) -> dict[str, int]:
+        """Leave tombstones for these models; returns artifacts that no model needs any more, with their bytes."""
+        gone: dict[str, int] = {}
         chosen = {model.name: model for model in models}
         for model in chosen.values():
             sql = "SELECT name FROM models WHERE artifact = ?"
@@ -180,7 +180,7 @@ class Changes:
             sql = "UPDATE artifacts SET removed_at = ? WHERE digest = ? AND removed_at IS NULL RETURNING size_bytes"
             row = self._connection.execute(sql, (self._at, model.artifact)).fetchone()
             if row is not None:
-                gone.append(model.artifact)
+                gone[model.artifact] = row[0]
                 fact = ArtifactPruned(model=model.name, artifact=model.artifact, freed_bytes=row[0], by=self._who.by)
                 self._tell(fact, event_id("artifact.pruned", model.artifact, self._at))
         return gone
@@ -244,6 +244,8 @@ class Changes:
         if status not in lifecycle.DEPLOYABLE:
             allowed = ", ".join(sorted(lifecycle.DEPLOYABLE))
             raise Refused(f"{name} is {status}; a model that is deployed must be one of: {allowed}")
+        if not lifecycle.has_passed(one.status for one in self.reading.transitions(name)):
+            raise Refused(f"{name} has not passed its gate: it is {status} without having been gated since")
         if model.artifact_path is None:
             raise Refused(f"{name} was pruned: its bytes are gone")
 

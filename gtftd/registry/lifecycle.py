@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 from gtftd.errors import Refused
@@ -23,12 +23,21 @@ _NEXT: Mapping[Status, frozenset[Status]] = {
 }
 SERVING: frozenset[Status] = frozenset({"canary", "active", "degraded"})
 DEPLOYABLE: frozenset[Status] = frozenset({"gated", "canary", "active", "degraded", "archived"})
-"""An archived one passed once and served: the way back leads there."""
+"""An archived one only if it passed its gate and nothing spoke against it since: see `has_passed`."""
+_FOR, _AGAINST = frozenset({"gated", "active"}), frozenset({"registered", "held", "flagged", "tainted"})
 
 
 def following(status: Status) -> frozenset[Status]:
     """What may come next."""
     return _NEXT[status] | (_ALWAYS - {status} if status != "tainted" else frozenset())
+
+
+def has_passed(history: Iterable[Status]) -> bool:
+    """Whether the gate's last word is yes. The oldest status first."""
+    passed = False
+    for status in history:
+        passed = status in _FOR or (passed and status not in _AGAINST)
+    return passed
 
 
 def check(model: str, previous: Status, status: Status) -> None:

@@ -138,6 +138,10 @@ class Reading:
     def removed_artifacts(self) -> list[str]:
         return [row[0] for row in self._connection.execute("SELECT digest FROM artifacts WHERE removed_at IS NOT NULL")]
 
+    def is_removed(self, digest: str) -> bool:
+        sql = "SELECT 1 FROM artifacts WHERE digest = ? AND removed_at IS NOT NULL"
+        return self._connection.execute(sql, (digest,)).fetchone() is not None
+
     def _scores(self, evaluation: str) -> dict[str, Score]:
         found = rows.score_rows(self._connection, evaluation)
         return {category: Score.model_validate(row) for category, row in found.items()}

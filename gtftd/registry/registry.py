@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from gtftd.errors import Missing
+from gtftd.errors import Busy, Missing
 from gtftd.registry.changes import Changes, Stored, Who
 from gtftd.registry.reading import Reading
 from gtftd.schemas.event import Event
@@ -65,7 +65,7 @@ class Registry:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database = state_dir / "state.db"
+        self.database = state_dir / "state.db"
         self._folder = state_dir / FOLDER
         self._artifacts = artifacts
         self._encoder = encoder
@@ -77,8 +77,8 @@ class Registry:
 
         `why` is somebody's words: it is scrubbed before it is written.
         """
-        migrate(self._database)
-        with contextlib.closing(open_writer(self._database)) as connection, translated(self._database):
+        migrate(self.database)
+        with contextlib.closing(open_writer(self.database)) as connection, translated(self.database):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 changes = Changes(connection, self._folder, Who(by, self._encoder.clean(why), self._clock()))
@@ -101,6 +101,8 @@ class Registry:
         stored = self._artifacts.add(source, candidate.model_dump(mode="json", exclude_none=True))
         crash_point("registry.stored")
         with self.change(by, why) as changes:
+            if not (self._folder / stored.digest).is_dir():
+                raise Busy(f"the artifact {stored.digest[:12]} was pruned while it was registered; register it again")
             return changes.register(candidate, Stored(stored.digest, stored.format, stored.size_bytes, stored.signer))
 
     def deploy(self, name: str, rig: str, by: str, why: str, *, dry_run: bool = False) -> list[Event]:
@@ -112,22 +114,29 @@ class Registry:
             changes.deploy(model.name, model.role, rig)
         return [fact.event for fact in changes.facts]
 
-    def prune(self, names: list[str], by: str, why: str) -> Pruned:
-        """Tombstones first, then the bytes: what a kill leaves of them, the next pruning takes away."""
+    def prune(self, role: str | None, keep: int, by: str, why: str) -> Pruned:
+        """Tombstones first, then the bytes: what a kill leaves of them, `tidy` takes away."""
         with self.change(by, why) as changes:
-            models = [changes.reading.model(name) for name in names]
-            digests = changes.prune(models)
+            models = changes.reading.prunable(role, keep)
+            sizes = changes.prune(models)
         crash_point("registry.pruned")
-        freed = sum(self._artifacts.remove(digest) for digest in digests)
-        return Pruned(tuple(names), freed)
+        self._remove_bytes(sizes)
+        pruned = tuple(model.name for model in models if model.artifact in sizes)
+        return Pruned(pruned, sum(sizes.values()))
 
     def tidy(self) -> None:
         """Take away what a kill left: bytes of models that have a tombstone, and artifacts that were half stored."""
         self._artifacts.tidy()
         with self.reading() as reading:
             gone = reading.removed_artifacts()
-        for digest in gone:
-            self._artifacts.remove(digest)
+        self._remove_bytes(gone)
+
+    def _remove_bytes(self, digests: Iterable[str]) -> None:
+        """Under the lock of a change, so that nobody registers what goes."""
+        for digest in digests:
+            with self.change("gtftd") as changes:
+                if changes.reading.is_removed(digest):
+                    self._artifacts.remove(digest)
 
     def verify(self, digest: str) -> tuple[str, ...]:
         """What is wrong with an artifact, every byte looked at."""
@@ -140,7 +149,7 @@ class Registry:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Reading]:
         """One state of everything."""
-        with read_registry(self._database, self._folder) as reading:
+        with read_registry(self.database, self._folder) as reading:
             yield reading
 
 
