@@ -118,8 +118,15 @@ def given_up(connection: sqlite3.Connection) -> int:
 
 
 def reopen(connection: sqlite3.Connection, job: str) -> int:
-    """Tell `bd` again what it refused for good; returns how many."""
-    sql = "UPDATE bead_intents SET done_at = NULL, error = '' WHERE job = ? AND done_at IS NOT NULL AND error != ''"
+    """Tell `bd` again what it refused for good, but for what is past; returns how many."""
+    sql = """UPDATE bead_intents AS refused SET done_at = NULL, error = ''
+             WHERE job = ? AND done_at IS NOT NULL AND error != '' AND NOT EXISTS (
+               SELECT 1 FROM bead_intents AS later
+               WHERE later.job = refused.job AND later.seq > refused.seq
+                 AND later.done_at IS NOT NULL AND later.error = ''
+                 AND json_extract(later.payload, '$.bead') = json_extract(refused.payload, '$.bead')
+                 AND (later.action = refused.action AND later.action = 'label'
+                      OR later.action = 'close' AND refused.action = 'start'))"""
     return connection.execute(sql, (job,)).rowcount
 
 

@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -60,8 +59,12 @@ def install(bin_folder, beads_dir):
     """Put it into `bin_folder` as `bd`, serving the beads of `beads_dir`."""
     bin_folder.mkdir(parents=True, exist_ok=True)
     beads_dir.mkdir(parents=True, exist_ok=True)
+    (bin_folder / "fake_bd.py").write_bytes(Path(__file__).read_bytes())
     program = bin_folder / "bd"
-    program.write_text(f"#!{sys.executable} -IS\n" + Path(__file__).read_text())
+    program.write_text(
+        f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(bin_folder)!r})\n"
+        "from fake_bd import main\nmain(sys.argv[1:])\n"  # imported, so that it is compiled once
+    )
     program.chmod(0o755)
     return FakeBd(bin_folder, beads_dir)
 
@@ -193,6 +196,8 @@ def _get(beads, bead, *, fatal):
 def _run_hook(folder, change, bead):
     hook = folder / "hooks" / f"on_{change}"
     if os.environ.get("BD_NO_HOOKS") != "1" and os.access(hook, os.X_OK):
+        import subprocess  # slow to load, and every call of every test would pay
+
         subprocess.run([str(hook), bead["id"], change], input=json.dumps(bead).encode(), check=False, timeout=10)
 
 
@@ -203,7 +208,3 @@ def _load(file):
 def _fatal(message):
     print(json.dumps({"schema_version": 1, "error": message}), file=sys.stderr)
     sys.exit(1)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -154,3 +154,15 @@ def test_what_was_refused_can_be_told_again(connection: sqlite3.Connection, job:
     assert 2 == bead_intents.given_up(connection)
     assert 2 == bead_intents.reopen(connection, "j")
     assert 2 == len(bead_intents.open_intents(connection))
+
+
+def test_what_is_past_is_not_told_again(connection: sqlite3.Connection, job: JobChanges) -> None:
+    """A label that a newer one followed, and the begin of what was closed, would say what is no longer so."""
+    job.advance("j", "ready", at(1))
+    job.advance("j", "training", at(2))
+    for intent in bead_intents.open_intents(connection):
+        bead_intents.finish(connection, intent, 1.0, "bd ended with 1")
+    job.advance("j", "failed", at(3))
+    apply_due(connection, at(3))
+    assert 1 == bead_intents.reopen(connection, "j")
+    assert [("close", "corpus")] == [(i.action, i.payload.bead) for i in bead_intents.open_intents(connection)]
