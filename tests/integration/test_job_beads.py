@@ -288,7 +288,7 @@ async def test_a_second_bead_that_came_about_is_closed(scene: Scene) -> None:
 
 
 HOSTILE = {
-    "mixed": "a\0b\none\n--force\ntwo\x1b[2J\x1b]0;title\x07\x9b31m\u202edone\D800\"; drop table x; -- ' , $(reboot)",
+    "mixed": "a\0b\none\n--force\ntwo\x1b[2J\x1b]0;title\x07\x9b31m\u202edone\ud800\"; drop table x; -- ' , $(reboot)",
     "flag": "--status=closed",
     "dash": "-",
     "file": "@/etc/passwd",
