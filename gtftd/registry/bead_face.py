@@ -115,7 +115,7 @@ class BeadFace:
         before = self._refused.pop(intent.seq, None)
         tries = before.tries + 1 if before else 1
         if tries >= TRIES:
-            log.error("intent.refused", job=intent.job, action=intent.action, seq=intent.seq, error=str(error))
+            log.error("intent.refused", job=intent.job, action=intent.action, seq=intent.seq, tries=tries)
             await self._finish(intent, str(error))
             return
         self._refused[intent.seq] = _Refusal(tries, self._clock() + FIRST_WAIT_S * 4.0 ** (tries - 1))
