@@ -190,6 +190,7 @@ class ProjectionSettings(Section):
     user: str | None = None
     password: SecretStr | None = None
     database: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_$-]{1,64}$")
+    gather_s: Seconds = 5
     poll_s: Seconds = 30
     timeout_s: Seconds = 30
     backoff_most_s: Seconds = 300

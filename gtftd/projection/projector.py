@@ -26,8 +26,6 @@ from gtftd.state.database import Database
 from gtftd.town.layout import Town
 
 COMPONENT = "records"
-GATHER_S = 1.0
-"""Changes that come within this time share a batch."""
 log = get_logger("projection")
 
 
@@ -68,7 +66,7 @@ class Projector:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(rest_s):
                     await self.filled.wait()
-                await asyncio.sleep(min(GATHER_S, rest_s))
+                await asyncio.sleep(min(self._settings.gather_s, rest_s))
             self.filled.clear()
 
     async def sync(self, *, anew: bool = False) -> Synced:
@@ -92,9 +90,8 @@ class Projector:
         if refilled:
             position = await self._refill(server, writer, anew=anew)
         assert position is not None
-        commits = int(await server.dolt_commit(f"gtftd: records up to {position}"))
         await self.journal.trim(position)
-        applied = 0
+        applied = commits = 0
         while changes := await self.journal.read(position, self._settings.batch_rows):
             if not await server.apply(writer, position, changes):
                 raise Busy(f"another gtftd of the same state writes into {server.address}; try again in a moment")
@@ -105,6 +102,8 @@ class Projector:
             await self.journal.trim(position)
             crash_point("projection.trimmed")
             applied += len(changes)
+        if not applied:  # what an earlier round applied may not be committed yet
+            commits += await server.dolt_commit(f"gtftd: records up to {position}")
         return Synced(applied, commits, refilled, position, server.is_dolt)
 
     async def _refill(self, server: TownServer, writer: str, *, anew: bool) -> int:

@@ -119,7 +119,7 @@ class TownServer:
     async def _lock(self) -> bool:
         try:
             rows = await self._run("SELECT GET_LOCK(%s, %s) AS held", (LOCK, LOCK_WAIT_S))
-        except _RoutineMissing:
+        except (_RoutineMissing, Refused):  # the position that is read inside the transaction guards as well
             return False
         if not int(rows[0]["held"] or 0):
             raise Busy(f"another gtftd writes the records into {self.address}; try again in a moment")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,8 @@ MODEL: dict[str, Any] = {
     "gtftd_version": "0.3", "eval_score": 0.1 + 0.2, "trained_at": AT, "created_at": AT,
 }  # fmt: skip
 JOB: dict[str, Any] = {
-    "series": "mayor", "kind": "role", "objective": "sft", "state": "training", "note": "Zeile\nzwei 🦀 100% \\ 'q'",
+    "series": "mayor", "kind": "role", "objective": "sft", "state": "training",
+    "note": "Zeile\nzwei 🦀 100% \\ 'q' \x1b",
     "created_at": AT, "updated_at": AT,
 }  # fmt: skip
 PREFERENCE: dict[str, Any] = {
@@ -60,8 +64,8 @@ class Records:
 
     @property
     def settings(self) -> SettingsModel:
-        chosen = {"port": self.port, "poll_s": 0.05, "timeout_s": 20, "backoff_most_s": 0.1, **self.changes}
-        return SettingsModel(projection=ProjectionSettings(**chosen))
+        quick = {"poll_s": 0.05, "gather_s": 0.05, "timeout_s": 20, "backoff_most_s": 0.1}
+        return SettingsModel(projection=ProjectionSettings(port=self.port, **{**quick, **self.changes}))
 
     def config(self) -> Path:
         file = self.folder / "config.toml"
@@ -118,3 +122,28 @@ class Records:
     def close(self) -> None:
         self.database.close()
         self.other.close()
+
+
+_PROGRAM = """
+from gtftd.ctl import app, main, records
+if "records" not in [group.name for group in app.app.registered_groups]:
+    app.app.add_typer(records.app, name="records")
+main()
+"""
+
+
+def gtftctl(records: Records, *words: str) -> subprocess.CompletedProcess[str]:
+    """`gtftctl records ...` as an operator types it, in a process of its own."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("GT_", "GTFTD_", "XDG_"))}
+    environ |= {"HOME": str(records.folder), "COLUMNS": "200", "TERM": "dumb"}
+    where = ["--town", str(records.town.root), "--state-dir", str(records.state), "--config", str(records.config())]
+    return subprocess.run(
+        [sys.executable, "-P", "-c", _PROGRAM, "records", *words, *where],
+        capture_output=True,
+        check=False,
+        text=True,
+        env=environ,
+        cwd=records.folder,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
