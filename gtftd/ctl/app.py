@@ -10,6 +10,7 @@ from gtftd.ctl import (
     emit,
     events,
     hooks,
+    job,
     model,
     orders,
     parked,
@@ -38,6 +39,7 @@ shell_init.register(app)
 app.add_typer(parked.app, name="parked")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(model.app, name="model")
+app.add_typer(job.app, name="job")
 app.add_typer(rag.app, name="rag")
 app.add_typer(prime.app, name="prime")
 app.add_typer(hooks.app, name="hooks")

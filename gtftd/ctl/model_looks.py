@@ -24,7 +24,7 @@ _MOST = 10
 
 
 def register(app: typer.Typer) -> None:
-    for command in (lineage, diff, compare, verify, history):
+    for command in (lineage, diff, compare, verify, history, key):
         app.command()(on_target(command))
 
 
@@ -38,7 +38,7 @@ def lineage(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """What a model was made of, and what was made of it; of a snapshot, a base or a job: the models made of it."""
-    with _reading(target) as reading:
+    with reading_of(target) as reading:
         known = {model.name for model in reading.models()}
         if "@" in name:
             name = reading.model(name).name
@@ -66,7 +66,7 @@ def diff(
     """What changed from one model to another: settings, corpus, scores, and which items of the examination flipped."""
     from gtftd.registry.comparison import differing, flips
 
-    with _reading(target) as reading:
+    with reading_of(target) as reading:
         before, after = reading.model(a), reading.model(b)
         flipped = flips(reading.evaluations(before.name), reading.evaluations(after.name))
     settings = differing([before, after])
@@ -100,7 +100,7 @@ def compare(
 
     if bool(names) == bool(role):
         raise typer.BadParameter("name the models, or say --role for all of one role")
-    with _reading(target) as reading:
+    with reading_of(target) as reading:
         models = [reading.model(name) for name in names] if names else reading.models(Wanted(series=role))
     if len(models) < 2:
         raise Invalid(f"there is nothing to compare: {len(models)} model{'' if len(models) == 1 else 's'} of {role}")
@@ -142,7 +142,7 @@ def verify(
 
 def history(target: Target, name: Model, *, as_json: Json = False) -> None:
     """Every change of a model's status, and every decision of whom it serves: who, when, why."""
-    with _reading(target) as reading:
+    with reading_of(target) as reading:
         model = reading.model(name)
         changes = reading.transitions(model.name)
         decisions = [one for one in reading.deployments(model.role) if model.name in (one.model, one.previous)]
@@ -162,8 +162,16 @@ def history(target: Target, name: Model, *, as_json: Json = False) -> None:
     show.print_line(table(("WHEN (UTC)", "WHAT", "WHO", "WHY"), cells))
 
 
+def key(target: Target) -> None:
+    """The public key with which this state signs what it registers, for `registry.trusted_keys` of others."""
+    from gtftd.registry.signing import Keys
+
+    show.print_line(Keys.open(target.state_dir / "keys").own_public)
+
+
 @contextlib.contextmanager
-def _reading(target: Target) -> Iterator[Reading]:
+def reading_of(target: Target) -> Iterator[Reading]:
+    """Without a daemon, and without keys or settings."""
     from gtftd.registry.registry import FOLDER, read_registry
 
     with read_registry(target.state_dir / "state.db", target.state_dir / FOLDER) as reading:

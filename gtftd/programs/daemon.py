@@ -69,6 +69,7 @@ class Daemon:
         parts.spool.ensure()
         parts.store.prepare()
         await parts.store.tidy()
+        await parts.tidy_registry()
         await parts.runtime.load()
         look_for_estop(parts)
         control = ControlServer(runtime_socket(parts.state_dir))
@@ -113,6 +114,7 @@ class Daemon:
             "sweep": parts.sweep.run(),
             "commits": parts.commits.run(),
             "touched": parts.follow_touched(),
+            "job-beads": parts.bead_face.run(),
         }
 
     async def _publish(self) -> None:

@@ -19,6 +19,7 @@ from gtftd.control.server import ControlServer
 from gtftd.errors import Invalid
 from gtftd.programs.corpus_orders import CollectOrders, SafetyOrders
 from gtftd.programs.rag_orders import RagOrders
+from gtftd.programs.registry_orders import RegistryOrders, TrainedAt
 from gtftd.schemas import control as wire
 from gtftd.schemas import corpus_views as views
 from gtftd.schemas.protocol import Answer, NoParams
@@ -56,7 +57,10 @@ class Orders:
         server.verb("entries", views.EntriesParams, self.entries)
         CollectOrders(self._parts).register(server)
         SafetyOrders(self._parts.audit, self._parts.review).register(server)
-        RagOrders(self._parts.settings, self._parts.index, self._parts.keeper_of_index).register(server)
+        parts = self._parts
+        trained_at = TrainedAt(parts.database)
+        RagOrders(parts.settings, parts.index, parts.keeper_of_index, trained_at).register(server)
+        RegistryOrders(parts.outbox.filled.set, parts.bead_face.wake).register(server)
 
     async def version(self, _: NoParams) -> wire.VersionResult:
         return wire.VersionResult(version=gtftd.__version__, python=platform.python_version(), pid=os.getpid())

@@ -23,6 +23,7 @@ from gtftd.health import Health
 from gtftd.metrics import Activity, Metrics
 from gtftd.programs.indexing import IndexKeeper, IndexLine, TownBeads
 from gtftd.rag import Feed, TouchedBeads
+from gtftd.registry import FOLDER, ArtifactStore, BeadFace, Keys, Models, Registry
 from gtftd.schemas.event import Event
 from gtftd.schemas.settings import SettingsModel
 from gtftd.scrub.latest import LatestScrubber
@@ -35,6 +36,7 @@ from gtftd.sources.surroundings import LatestTown, Surroundings
 from gtftd.sources.sweep import Beads, Sweep
 from gtftd.sources.watch import Watcher
 from gtftd.state import Database, Ledger, Outbox, Parking
+from gtftd.town.bd import Bd
 from gtftd.town.beads import BeadsReader
 from gtftd.town.beads_server import beads_databases, beads_port, database_of_bead
 from gtftd.town.estop import EStop
@@ -74,6 +76,7 @@ class Parts(Ground):
         self.poller = BeadsPoller(self.town.read, settings.beads, self.outbox, self.database, self.health, self.metrics)
         self._make_corpus()
         self._make_index()
+        self._make_registry()
         self._make_bus()
         self._make_sources()
 
@@ -112,6 +115,22 @@ class Parts(Ground):
             settings, self.state_dir, self.index, self.feed_of_index, self.database, self.scrubber, self.health
         )
 
+    def _make_registry(self) -> None:
+        self.models = Models(self.database, self.outbox, self.state_dir / FOLDER)
+        bd = Bd(load_town(self.town_root))
+        self.bead_face = BeadFace(self.database, bd, self.health, lambda: self.estop.active() is not None)
+
+    async def tidy_registry(self) -> None:
+        """What a kill left of models. A registry that cannot be used is told of, and the daemon goes on."""
+        try:
+            await asyncio.to_thread(self._tidy_registry)
+        except (GtftdError, OSError) as error:
+            self.health.degraded("registry", "registry.unusable", str(error))
+
+    def _tidy_registry(self) -> None:
+        keys = Keys.open(self.state_dir / "keys", self.settings.registry.trusted_keys)
+        Registry(self.state_dir, ArtifactStore(self.state_dir / FOLDER, keys), self.outbox).tidy()
+
     async def follow_touched(self) -> None:
         """Until cancelled."""
         try:
@@ -143,7 +162,7 @@ class Parts(Ground):
         )
         services: Mapping[type, object] = {
             Evidence: self.evidence, Collector: self.collector, EntryStore: self.store, Documents: self.documents,
-            Feed: self.feed_of_index,
+            Feed: self.feed_of_index, Models: self.models,
         }  # fmt: skip
         reactions = discover(handlers)
         self.runtime = Runtime(reactions, bind(reactions, services), place, self.database)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 
 from gtftd.control.server import ControlServer
 from gtftd.errors import NotReady, Unreachable
@@ -16,7 +17,15 @@ from gtftd.schemas.settings import SettingsModel
 class RagOrders:
     """Passed on to the process that owns the index."""
 
-    def __init__(self, settings: SettingsModel, line: IndexLine, keeper: IndexKeeper) -> None:
+    def __init__(
+        self,
+        settings: SettingsModel,
+        line: IndexLine,
+        keeper: IndexKeeper,
+        trained_at: Callable[[str, str | None], Awaitable[datetime | None]],
+    ) -> None:
+        """`trained_at` knows of the models that serve: of a role, in a rig."""
+        self._trained_at = trained_at
         self._settings = settings
         self._line = line
         self._keeper = keeper
@@ -47,9 +56,11 @@ class RagOrders:
         """Raises NotReady where it is not known what the role's model has learned."""
         own = self._settings.prime
         trained_at = params.trained_at or own.trained_at.get(params.role)
+        trained_at = trained_at or await self._trained_at(params.role, params.rig)
         if trained_at is None:
             raise NotReady(
-                f"it is not known when the model of role {params.role} was trained; set prime.trained_at.{params.role}"
+                f"it is not known when the model of role {params.role} was trained: none of `gtftctl model list` "
+                f"serves it, and prime.trained_at.{params.role} is not set"
             )
         limits = {"target_tokens": own.target_tokens, "most_tokens": own.most_tokens}
         tokenizer = str(own.tokenizer) if own.tokenizer else None

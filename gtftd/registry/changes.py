@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -95,11 +95,26 @@ class Changes:
             raise Refused(f"{name} serves {rigs}; roll it back first (`gtftctl model rollback`)")
         self._set_status(name, model.deployment_status, status)
 
-    def taint(self, name: str) -> None:
-        """It was made of what must not be known: it serves nowhere any more, whatever comes in its place."""
-        for role, rig in self.reading.serves_where(name):
-            self.rollback(role, rig)
-        self.move(name, "tainted")
+    def taint(self, *names: str) -> None:
+        """They were made of what must not be known: none of them serves anywhere any more, and none takes its place."""
+        for name in names:
+            for role, rig in self.reading.serves_where(name):
+                self.rollback(role, rig, without=names)
+        for name in names:
+            self.move(name, "tainted")
+
+    def taint_made_of(self, sources: Iterable[str]) -> list[str]:
+        """What learned from these snapshots or models, all the way down; what is tainted already is passed over."""
+        tainted: list[str] = []
+        waiting = list(sources)
+        while waiting:
+            for name, relation in self.reading.made_from(waiting.pop()):
+                is_new = name not in tainted and self.reading.model(name).deployment_status != "tainted"
+                if is_new and relation in {"snapshot", "parent"}:
+                    tainted.append(name)
+                    waiting.append(name)
+        self.taint(*tainted)
+        return tainted
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Keep an examination; the same again changes nothing."""
@@ -132,17 +147,18 @@ class Changes:
             return None
         return self._decide("deploy", role, rig, name)
 
-    def rollback(self, role: str, rig: str, to: str | None = None) -> Deployment:
+    def rollback(self, role: str, rig: str, to: str | None = None, *, without: Collection[str] = ()) -> Deployment:
         """Back to what served before, or to `to`. Where nothing of ours served before that may serve again, to none."""
         now = self.reading.serving(role, rig)
         if now is None:
             raise Refused(
                 f"none of our models serves {role} in {rig or 'the whole town'}: there is nothing to roll back"
             )
-        before = [to] if to else list(reversed(self.reading.served_before(role, rig)))
-        target = next(
-            (name for name in before if name is None or self._may_serve_again(name, role, insist=bool(to))), None
+        before = (
+            [to] if to else [name for name in reversed(self.reading.served_before(role, rig)) if name not in without]
         )
+        may = (name for name in before if name is None or self._may_serve_again(name, role, insist=bool(to)))
+        target = next(may, None)
         return self._decide("rollback", role, rig, target)
 
     def withdraw(self, role: str, rig: str) -> Deployment | None:

@@ -117,6 +117,11 @@ class JobChanges:
             self._tell(job, before.state)
         return job
 
+    def retell(self, id: str) -> int:
+        """Open again what `bd` refused of this job; how much that is. Raises Missing."""
+        read(self._connection, id)
+        return bead_intents.reopen(self._connection, id)
+
     def _write(self, job: TrainingJob) -> None:
         row = _row(job)
         changed = {name: row[name] for name in ("state", "note", "model", "snapshot", "updated_at", "ended_at")}

@@ -11,9 +11,19 @@ from pathlib import Path
 
 from gtftd.errors import Missing
 from gtftd.registry import rows
+from gtftd.registry.jobs import listed, read
 from gtftd.registry.lifecycle import SERVING
 from gtftd.registry.rows import ACTIVE
-from gtftd.schemas.registry import Deployment, EvalItem, Evaluation, ModelEntry, Score, Transition
+from gtftd.schemas.registry import (
+    Deployment,
+    EvalItem,
+    Evaluation,
+    JobState,
+    ModelEntry,
+    Score,
+    TrainingJob,
+    Transition,
+)
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,14 @@ class Reading:
 
     def removed_artifacts(self) -> list[str]:
         return [row[0] for row in self._connection.execute("SELECT digest FROM artifacts WHERE removed_at IS NOT NULL")]
+
+    def jobs(self, state: JobState | None = None, limit: int = 100) -> list[TrainingJob]:
+        """The newest first."""
+        return listed(self._connection, state, limit)
+
+    def job(self, id_: str) -> TrainingJob:
+        """Raises Missing."""
+        return read(self._connection, id_)
 
     def is_removed(self, digest: str) -> bool:
         sql = "SELECT 1 FROM artifacts WHERE digest = ? AND removed_at IS NOT NULL"

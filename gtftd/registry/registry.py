@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 from gtftd.errors import Busy, Missing
 from gtftd.registry.changes import Changes, Stored, Who
+from gtftd.registry.jobs import JobChanges
 from gtftd.registry.reading import Reading
 from gtftd.schemas.event import Event
 from gtftd.schemas.registry import Candidate, Format, ModelEntry
@@ -77,18 +79,40 @@ class Registry:
 
         `why` is somebody's words: it is scrubbed before it is written.
         """
+        with self._transaction() as connection:
+            changes = Changes(connection, self._folder, Who(by, self._encoder.clean(why), self._clock()))
+            yield changes
+            if dry_run:
+                raise _Undone
+            insert_rows(connection, self._encoder.rows(changes.facts))
+
+    @contextlib.contextmanager
+    def jobs(self) -> Iterator[JobChanges]:
+        """Training jobs: the same promise."""
+        with self._transaction() as connection:
+            changes = JobChanges(connection, self._encoder.clean)
+            yield changes
+            insert_rows(connection, self._encoder.rows(changes.facts))
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def cleaned(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Somebody's settings, scrubbed."""
+        return {name: self._encoder.scrub(value) for name, value in settings.items()}
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         migrate(self.database)
         with contextlib.closing(open_writer(self.database)) as connection, translated(self.database):
             connection.execute("BEGIN IMMEDIATE")
             try:
-                changes = Changes(connection, self._folder, Who(by, self._encoder.clean(why), self._clock()))
-                yield changes
-                if dry_run:
-                    return
-                insert_rows(connection, self._encoder.rows(changes.facts))
+                yield connection
                 crash_point("registry.before_commit")
                 connection.execute("COMMIT")
                 crash_point("registry.committed")
+            except _Undone:
+                pass
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -98,6 +122,7 @@ class Registry:
 
         Killed between the two the artifact lies there without a model; the same call again takes it up.
         """
+        candidate = candidate.model_copy(update={"training_config": self.cleaned(candidate.training_config)})
         stored = self._artifacts.add(source, candidate.model_dump(mode="json", exclude_none=True))
         crash_point("registry.stored")
         with self.change(by, why) as changes:
@@ -151,6 +176,10 @@ class Registry:
         """One state of everything."""
         with read_registry(self.database, self._folder) as reading:
             yield reading
+
+
+class _Undone(Exception):  # not an error: a dry run ends so
+    """Nothing of it is kept."""
 
 
 @contextlib.contextmanager

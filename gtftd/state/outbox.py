@@ -47,8 +47,12 @@ class Encoder:
         self._prefix = prefix
         self._source = source
 
+    def scrub(self, value: object) -> object:
+        """A JSON value of somebody's, without secrets."""
+        return self._scrub(value)
+
     def clean(self, text: str) -> str:
-        """Somebody's words, scrubbed."""
+        """Somebody's words, without secrets."""
         return str(self._scrub(text)) if text else ""
 
     def rows(self, outgoing: Iterable[Outgoing]) -> list[tuple[str, str, bytes]]:

@@ -158,6 +158,23 @@ def test_a_model_that_serves_cannot_be_held_but_can_be_tainted(registry: Registr
         registry.deploy(second, "", "me", "")
 
 
+def test_what_learned_from_a_tainted_snapshot_is_taken_back_all_the_way_down(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """And no rollback leads to one that is tainted with it; twice changes nothing."""
+    clean = registered(registry, tmp_path, 1, snapshot="clean")
+    bad = registered(registry, tmp_path, 2, snapshot="bad")
+    child = registered(registry, tmp_path, 3, snapshot="clean", parent=bad)
+    for name in (clean, bad, child):
+        registry.deploy(name, "", "me", "")
+    with registry.change("me") as changes:
+        assert {bad, child} == set(changes.taint_made_of(["bad"]))
+    assert ["tainted", "tainted", "active"] == [status_of(registry, name) for name in (child, bad, clean)]
+    with registry.change("me") as changes:
+        assert [] == changes.taint_made_of(["bad"])
+    assert clean == registry.model("deacon@active").name
+
+
 def test_an_altered_artifact_is_not_deployed(registry: Registry, tmp_path: Path) -> None:
     name = registered(registry, tmp_path, 1)
     file = Path(str(registry.model(name).artifact_path)) / "adapter_model.safetensors"
