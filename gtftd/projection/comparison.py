@@ -95,7 +95,9 @@ class Comparison:
     async def _table(self, table: Table, position: int) -> Compared:
         found = Compared(table.name)
         suspects: dict[str, Difference] = {}
-        async for key, here, there in _merged(_pages(self._rows_here(table)), _pages(self._rows_there(table))):
+        async for key, here, there in _merged(
+            _pages(self._rows_here(table)), _pages(lambda after: self._server.rows(table, after))
+        ):
             found.here += here is not None
             found.there += there is not None
             if here == there:
@@ -132,13 +134,6 @@ class Comparison:
             return [(key, table.canonical(read_row(row))) for key, row in found]
 
         return lambda after: self._database.read(lambda connection: read(connection, after))
-
-    def _rows_there(self, table: Table) -> Callable[[str], Awaitable[list[Row]]]:
-        async def read(after: str) -> list[Row]:
-            rows = await self._server.rows(table, after, PAGE_ROWS)
-            return [(str(row[table.key]), table.canonical(row)) for row in rows]
-
-        return read
 
 
 async def _pages(read: Callable[[str], Awaitable[list[Row]]]) -> AsyncIterator[Row]:

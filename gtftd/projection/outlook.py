@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gtftd.errors import Conflict, GtftdError
+from gtftd.projection.address import Address, TablesMissing
 from gtftd.projection.journal import Journal
-from gtftd.projection.server import Address, TablesMissing, connect
+from gtftd.projection.server import connect
 from gtftd.state.database import Database
 
 State = Literal["ok", "not created", "missing tables", "other tables", "unreachable"]

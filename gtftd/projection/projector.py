@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from gtftd.errors import Busy, Conflict, GtftdError, Refused, Unreachable
 from gtftd.health import Health
 from gtftd.logs import get_logger
-from gtftd.projection.journal import PAGE_ROWS, Journal
-from gtftd.projection.server import TablesMissing, TownServer, connect, find_address
+from gtftd.projection.address import TablesMissing, find_address
+from gtftd.projection.journal import Journal
+from gtftd.projection.server import TownServer, connect
 from gtftd.projection.tables import TABLES
 from gtftd.schemas.settings import SettingsModel
 from gtftd.state.crash import crash_point
@@ -117,7 +118,7 @@ class Projector:
         if anew or set(await server.positions()) <= {writer}:
             for table in TABLES:
                 last = ""
-                while keys := await server.keys(table, last, PAGE_ROWS):
+                while keys := await server.keys(table, last):
                     await self.journal.tell_gone(table, keys)
                     last = keys[-1]
         await server.put_position(writer, before)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+import struct
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TypeVar
 
 import aiomysql
 import pymysql.err
-from pydantic import SecretStr
 
-from gtftd.errors import Busy, Conflict, GtftdError, NotReady, Refused, Unreachable
-from gtftd.projection.journal import Change
+from gtftd.errors import Busy, Corrupt, GtftdError, NotReady, Refused, Unreachable
+from gtftd.projection.address import Address, TablesDiffer, TablesMissing, check_columns
+from gtftd.projection.journal import PAGE_ROWS, Change
 from gtftd.projection.statements import grouped, removal, replacement, replacing
 from gtftd.projection.tables import COLUMNS, POSITION, STEPS, VERSION, VERSION_ROW, Cell, Table
-from gtftd.schemas.settings import SettingsModel
-from gtftd.town.beads_server import beads_port, database_of
-from gtftd.town.layout import Town
+from gtftd.state.crash import crash_point
 
 T = TypeVar("T")
 LOCK = "gtftd-records"
@@ -31,48 +29,8 @@ _AWAY = {1040, 1053, 1927, 2002, 2003, 2006, 2013}
 _LATER = {1205, 1213, 3572}
 
 
-class TablesMissing(NotReady):
-    """The town's database, or some of our tables in it, are not there. `none` when no table of ours is."""
-
-    def __init__(self, message: str, *, none: bool) -> None:
-        super().__init__(message)
-        self.none = none
-
-
-class TablesDiffer(Conflict):
-    """A table of our name has other columns, or was made by a newer gtftd."""
-
-
 class _RoutineMissing(NotReady):
     """The server does not know this procedure or function."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the records are mirrored to."""
-
-    host: str
-    port: int
-    user: str
-    password: SecretStr
-    database: str
-    timeout_s: float
-
-    def __str__(self) -> str:
-        return f"{self.database} at {self.host}:{self.port}"
-
-
-def find_address(settings: SettingsModel, town: Town) -> Address:
-    """What [projection] does not say is as in [beads]. Reads files of the town: ports change."""
-    own, beads = settings.projection, settings.beads
-    return Address(
-        own.host or beads.host,
-        own.port or beads_port(town, beads),
-        own.user or beads.user,
-        beads.password if own.password is None else own.password,
-        own.database or database_of(town, None),
-        own.timeout_s,
-    )
 
 
 @contextlib.asynccontextmanager
@@ -97,9 +55,10 @@ class TownServer:
 
     async def open(self) -> None:
         at = self.address
+        # use_unicode is off because pymysql decodes strictly, and one bad byte must not stop a round
         opening = aiomysql.connect(
             host=at.host, port=at.port, user=at.user, password=at.password.get_secret_value(), db=at.database,
-            connect_timeout=at.timeout_s, autocommit=True, charset="utf8mb4",
+            connect_timeout=at.timeout_s, autocommit=True, charset="utf8mb4", use_unicode=False,
         )  # fmt: skip
         self._connection = await self._guarded(opening, "connect")
 
@@ -146,7 +105,8 @@ class TownServer:
             raise TablesMissing(
                 f"{self.address} has not {what}; `gtftctl records create` makes what is missing", none=not found
             )
-        version = await self.position(VERSION_ROW) or 0
+        version = await self.position(VERSION_ROW)
+        version = VERSION if version is None else version  # the columns are right, only the note of it is lost
         self._check_newer(version)
         if version < VERSION:
             raise TablesMissing(
@@ -199,6 +159,7 @@ class TownServer:
             sql, values = removal(table, group) if is_removal else replacement(table, group)
             await self._run(sql, values)
         await self.put_position(writer, changes[-1].seq)
+        crash_point("projection.told")
         await self._run("COMMIT")
         return True
 
@@ -218,16 +179,24 @@ class TownServer:
             return False
         return True
 
-    async def keys(self, table: Table, after: str, limit: int) -> list[str]:
+    async def keys(self, table: Table, after: str) -> list[str]:
         """A page of the keys that the server holds, in order."""
-        sql = f"SELECT `{table.key}` AS k FROM `{table.name}` WHERE `{table.key}` > %s ORDER BY `{table.key}` LIMIT %s"
-        return [_text(row["k"]) for row in await self._run(sql, (after, limit))]
+        sql = f"SELECT `{table.key}` FROM `{table.name}` WHERE `{table.key}` > %s ORDER BY `{table.key}` LIMIT %s"
+        return self._beyond(after, [_text(row[table.key]) for row in await self._run(sql, (after, PAGE_ROWS))])
 
-    async def rows(self, table: Table, after: str, limit: int) -> list[dict[str, Cell]]:
-        """A page of whole rows, in order of the key."""
+    async def rows(self, table: Table, after: str) -> list[tuple[str, str]]:
+        """A page of keys with the canonical texts of their rows, in order."""
         names = ", ".join(f"`{name}`" for name in table.names)
         sql = f"SELECT {names} FROM `{table.name}` WHERE `{table.key}` > %s ORDER BY `{table.key}` LIMIT %s"
-        return await self._run(sql, (after, limit))
+        found = await self._run(sql, (after, PAGE_ROWS))
+        keys = self._beyond(after, [_text(row[table.key]) for row in found])
+        return [(key, table.canonical(row)) for key, row in zip(keys, found, strict=True)]
+
+    def _beyond(self, after: str, keys: list[str]) -> list[str]:
+        """Raises Corrupt for a page that would come for ever: keys that are no text, or another collation."""
+        if keys and not after < keys[-1]:
+            raise Corrupt(f"{self.address} does not give its keys in order: {keys[-1]!r} after {after!r}")
+        return keys
 
     async def freeze(self) -> None:
         """From the next read on, everything is read as it was then."""
@@ -250,19 +219,9 @@ class TownServer:
             raise Unreachable(f"{self.address} does not answer ({what}): {error!r}") from error
         except pymysql.err.MySQLError as error:
             raise _translated(error, what, self.address) from error
-
-
-def check_columns(found: Mapping[str, frozenset[str]], address: Address) -> None:
-    """Raises TablesDiffer for a table of our name with other columns."""
-    for name, columns in sorted(found.items()):
-        if columns == COLUMNS[name]:
-            continue
-        told = [f"it has not {', '.join(sorted(COLUMNS[name] - columns))}"] if COLUMNS[name] - columns else []
-        told += [f"it has {', '.join(sorted(columns - COLUMNS[name]))} besides"] if columns - COLUMNS[name] else []
-        raise TablesDiffer(
-            f"{address} has a table {name} that is not ours: {'; '.join(told)}. Rename it (RENAME TABLE {name} TO "
-            f"{name}_old) or drop it, then `gtftctl records create`"
-        )
+        except (ValueError, IndexError, AssertionError, struct.error) as error:
+            self.close()
+            raise Unreachable(f"what {self.address} says is not MySQL ({what}): {error!r}") from error
 
 
 async def _fetch(connection: aiomysql.Connection, sql: str, values: Sequence[object]) -> list[dict[str, Cell]]:

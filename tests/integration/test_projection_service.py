@@ -123,6 +123,26 @@ async def test_tables_that_vanish_are_degraded_until_they_are_back(server: Serve
     assert {} == await records.differences()
 
 
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"\x00" * 64, b"\x05\x00\x00\x00\x0a5.7\xff", b"\xff" * 300]
+)
+async def test_what_is_no_mysql_server_is_no_end_of_the_service(records: Records, said: bytes) -> None:
+    """Somebody else took the port: the condition says so, and the service goes on."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        with contextlib.suppress(OSError):
+            await writer.drain()
+        writer.close()
+
+    await records.create()
+    await records.projector().sync()
+    stranger = await asyncio.start_server(answer, "127.0.0.1", 0)
+    records.changes = {"port": stranger.sockets[0].getsockname()[1], "timeout_s": 2}
+    async with stranger, projecting(records):
+        await eventually(lambda: records.condition()[0] == "degraded")
+
+
 async def test_a_journal_that_grows_too_long_is_given_up_for_a_refill(server: Server, records: Records) -> None:
     """An outage that outlasts `keep_rows` costs the order, never the outcome."""
     records.changes = {"keep_rows": 1000}
@@ -165,7 +185,7 @@ async def test_the_commands_from_create_to_verify(server: Server, records: Recor
     """Each says what it did and ends as its help promises."""
     records.one_of_each()
     shown = gtftctl(records, "create", "--dry-run")
-    assert (0, 5) == (shown.returncode, shown.stdout.count("CREATE TABLE"))
+    assert (0, 5) == (shown.returncode, shown.stdout.count("CREATE TABLE")), shown.stderr
     before = json.loads(gtftctl(records, "status", "--json").stdout)
     assert ("not created", 4) == (before["state"], before["waiting"])
     assert 5 == len(json.loads(gtftctl(records, "create", "--json").stdout)["created"])
@@ -198,7 +218,7 @@ async def test_without_a_server_the_commands_end_with_1(server: Server, records:
     """In one line that names the address."""
     server.stop()
     try:
-        for command in ("create", "sync", "verify"):
+        for command in ("sync", "verify"):
             told = gtftctl(records, command)
             assert (1, 1) == (told.returncode, told.stderr.count("\n")), told.stderr
             assert f"error: hq at 127.0.0.1:{server.port} does not answer" in told.stderr

@@ -65,7 +65,7 @@ class Records:
     @property
     def settings(self) -> SettingsModel:
         quick = {"poll_s": 0.05, "gather_s": 0.05, "timeout_s": 20, "backoff_most_s": 0.1}
-        return SettingsModel(projection=ProjectionSettings(port=self.port, **{**quick, **self.changes}))
+        return SettingsModel(projection=ProjectionSettings(**{"port": self.port, **quick, **self.changes}))
 
     def config(self) -> Path:
         file = self.folder / "config.toml"
