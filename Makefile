@@ -31,7 +31,7 @@ docs: $(VENV)/.dev
 	$(VENV)/bin/gtftctl events > docs/events.md
 
 bench: $(VENV)/.bench
-	for script in hook events publish close_to_entry start idle scrub_speed scrub snapshot corpus retrieval retrieval_quality bead_to_hit prime; do $(VENV)/bin/python benchmarks/$$script.py || exit 1; done
+	for script in hook events publish close_to_entry start idle scrub_speed scrub snapshot corpus retrieval retrieval_quality bead_to_hit prime registry; do $(VENV)/bin/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV)

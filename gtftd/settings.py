@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -81,6 +80,8 @@ def peek(key: str, config: Path | None = None, *, environ: Mapping[str, str] = o
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Raises Invalid with the line of a mistake, Missing when the file is gone."""
+    import tomllib  # most commands read no configuration, and some must be quick
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

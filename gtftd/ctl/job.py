@@ -12,11 +12,13 @@ import typer
 from gtftd.ctl import show
 from gtftd.ctl.model_looks import reading_of
 from gtftd.ctl.model_open import registry_of, tell_daemon
+from gtftd.ctl.model_pairs import keep_pairs, whole_id
 from gtftd.ctl.model_tables import table
 from gtftd.ctl.target import Json, Target, on_target
 from gtftd.errors import Invalid
 
 if TYPE_CHECKING:
+    from gtftd.registry import Registry
     from gtftd.schemas.registry import TrainingJob
 
 app = typer.Typer(help="Training jobs, and what the town is told of them.", no_args_is_help=True)
@@ -72,7 +74,7 @@ def create(
     kind: Kind = "task" if task else "role"
     registry = registry_of(target)
     resolved = registry.cleaned(_settings(settings))
-    full = _snapshot(target, snapshot)
+    full = _snapshot(target, registry, snapshot)
     with registry.jobs() as jobs:
         request = JobRequest(kind, series, objective, full, resolved, note)
         made = jobs.create(request, registry.now(), job or f"{series}-{uuid.uuid4().hex[:8]}")
@@ -92,7 +94,7 @@ def advance(
 ) -> None:
     """Say how far a job is; for trainings that run elsewhere. The same again changes nothing."""
     registry = registry_of(target)
-    full = _snapshot(target, snapshot)
+    full = _snapshot(target, registry, snapshot)
     with registry.jobs() as jobs:
         now = jobs.advance(job, _state(state), registry.now(), note, model, full)
     tell_daemon(target)
@@ -130,13 +132,13 @@ def _state(state: str) -> Any:
     return state
 
 
-def _snapshot(target: Target, prefix: str | None) -> str | None:
-    """The whole id; a snapshot that is not there cannot be trained on."""
+def _snapshot(target: Target, registry: Registry, prefix: str | None) -> str | None:
+    """The whole id; its pairs are kept."""
     if prefix is None:
         return None
-    from gtftd.corpus.snapshot import read_manifest
-
-    return read_manifest(target.state_dir, prefix).id
+    full = whole_id(target, prefix)
+    keep_pairs(registry, target.state_dir, full)
+    return full
 
 
 def _settings(path: Path | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import typer
 from gtftd.ctl import show
 from gtftd.ctl.model_names import STATUSES, DryRun, Model, Rig, RoleOption, Why, Yes, complete_status
 from gtftd.ctl.model_open import actor, registry_of, tell_daemon
+from gtftd.ctl.model_pairs import keep_pairs, whole_id
 from gtftd.ctl.target import Json, Target, on_target
 from gtftd.errors import Invalid, Refused
 
@@ -49,7 +50,11 @@ def register_model(
     from gtftd.schemas.registry import Candidate
 
     candidate = _validated(Candidate, about)
-    model = registry_of(target).register(folder, candidate, actor(), why)
+    registry = registry_of(target)
+    if candidate.snapshot is not None:
+        candidate = candidate.model_copy(update={"snapshot": whole_id(target, candidate.snapshot)})
+        keep_pairs(registry, target.state_dir, str(candidate.snapshot))
+    model = registry.register(folder, candidate, actor(), why)
     tell_daemon(target)
     _told(model, f"{model.name} is registered; artifact {model.artifact[:12]}", as_json=as_json)
 

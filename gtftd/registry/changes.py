@@ -28,6 +28,7 @@ from gtftd.schemas.registry import (
     ModelEntry,
     ModelEvaluated,
     ModelRegistered,
+    Preference,
     Status,
 )
 from gtftd.state.outbox import Outgoing
@@ -115,6 +116,15 @@ class Changes:
                     waiting.append(name)
         self.taint(*tainted)
         return tainted
+
+    def keep_preferences(self, pairs: Iterable[Preference]) -> int:
+        """Keep the pairs of a snapshot that is trained on; how many are new."""
+        before = self._connection.total_changes
+        fields = tuple(Preference.model_fields)
+        sql = f"INSERT OR IGNORE INTO preferences ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"
+        rows = (one.model_dump() | {"created_at": one.created_at.timestamp()} for one in pairs)
+        self._connection.executemany(sql, [[row[name] for name in fields] for row in rows])
+        return self._connection.total_changes - before
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Keep an examination; the same again changes nothing."""
