@@ -17,6 +17,7 @@ from gtftd.ctl import (
     prime,
     rag,
     reading,
+    records,
     run,
     shell_init,
     town,
@@ -40,6 +41,7 @@ app.add_typer(parked.app, name="parked")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(model.app, name="model")
 app.add_typer(job.app, name="job")
+app.add_typer(records.app, name="records")
 app.add_typer(rag.app, name="rag")
 app.add_typer(prime.app, name="prime")
 app.add_typer(hooks.app, name="hooks")

@@ -115,6 +115,7 @@ class Daemon:
             "commits": parts.commits.run(),
             "touched": parts.follow_touched(),
             "job-beads": parts.bead_face.run(),
+            "records": parts.projector.run(),
         }
 
     async def _publish(self) -> None:

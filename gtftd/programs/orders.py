@@ -60,7 +60,8 @@ class Orders:
         parts = self._parts
         trained_at = TrainedAt(parts.database)
         RagOrders(parts.settings, parts.index, parts.keeper_of_index, trained_at).register(server)
-        RegistryOrders(parts.outbox.filled.set, parts.bead_face.wake).register(server)
+        wakes = (parts.outbox.filled.set, parts.bead_face.wake, parts.projector.filled.set)
+        RegistryOrders(*wakes).register(server)
 
     async def version(self, _: NoParams) -> wire.VersionResult:
         return wire.VersionResult(version=gtftd.__version__, python=platform.python_version(), pid=os.getpid())

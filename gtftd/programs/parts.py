@@ -22,6 +22,7 @@ from gtftd.errors import GtftdError, NoSpace
 from gtftd.health import Health
 from gtftd.metrics import Activity, Metrics
 from gtftd.programs.indexing import IndexKeeper, IndexLine, TownBeads
+from gtftd.projection import Projector
 from gtftd.rag import Feed, TouchedBeads
 from gtftd.registry import FOLDER, ArtifactStore, BeadFace, Keys, Models, Registry
 from gtftd.schemas.event import Event
@@ -118,6 +119,7 @@ class Parts(Ground):
     def _make_registry(self) -> None:
         self.models = Models(self.database, self.outbox, self.state_dir / FOLDER)
         bd = Bd(load_town(self.town_root))
+        self.projector = Projector(self.settings, self.town.read, self.database, self.health)
         self.bead_face = BeadFace(self.database, bd, self.health, lambda: self.estop.active() is not None)
 
     async def tidy_registry(self) -> None:

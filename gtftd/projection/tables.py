@@ -33,11 +33,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One mirrored table: its name in the town, and the local table that it mirrors."""
+    """One mirrored table, by its name in the town."""
 
     name: str
-    source: str
     columns: tuple[Column, ...]
+
+    @property
+    def source(self) -> str:
+        """The local view that it mirrors."""
+        return f"{self.name}_rows"
 
     @property
     def key(self) -> str:
@@ -63,12 +67,12 @@ class Table:
         return json.dumps([_plain(column.kind, row.get(column.name)) for column in self.columns], ensure_ascii=False)
 
 
-def _table(name: str, source: str, **columns: str) -> Table:
+def _table(name: str, **columns: str) -> Table:
     """Keywords are kinds in any order of names; the key comes first."""
     kinds: dict[str, Kind] = {}
     for kind in ("key", "name", "text", "long", "integer", "real"):
         kinds |= dict.fromkeys(columns.get(f"{kind}s", "").split(), kind)
-    return Table(name, source, tuple(Column(column, kind) for column, kind in kinds.items()))
+    return Table(name, tuple(Column(column, kind) for column, kind in kinds.items()))
 
 
 def _create(name: str, lines: list[str]) -> str:
@@ -77,24 +81,25 @@ def _create(name: str, lines: list[str]) -> str:
 
 TABLES = (
     _table(
-        "model_registry", "models",
+        "model_registry",
         keys="name",
-        names="kind series status base_digest tokenizer_sha256 parent job artifact gtftd_version",
+        names="kind role deployment_status base_digest tokenizer_sha256 parent job artifact artifact_path"
+        " gtftd_version",
         texts="base_model corpus_hash snapshot",
-        longs="lora_adapters compatible_with training_config conventions",
+        longs="lora_adapters compatible_with training_config conventions eval_scores_by_category deployed_to",
         integers="version examples dpo_pairs lora_rank",
         reals="eval_score trained_at created_at",
     ),
     _table(
-        "training_jobs", "training_jobs",
+        "training_jobs",
         keys="id",
-        names="series kind objective state model bead corpus_bead",
+        names="role kind objective state model bead corpus_bead",
         texts="snapshot",
         longs="config note",
         reals="created_at updated_at ended_at",
     ),
     _table(
-        "dpo_preferences", "preferences",
+        "dpo_preferences",
         keys="id",
         names="kind role rig bead chosen_sha256 rejected_sha256",
         texts="snapshot",
@@ -102,7 +107,7 @@ TABLES = (
         reals="weight created_at",
     ),
     _table(
-        "corpus_entries", "entries",
+        "corpus_entries",
         keys="entry_id",
         names="sha256 kind role rig bead outcome",
         texts="session_id task",

@@ -302,14 +302,12 @@ class Changes:
         return made
 
     def _point(self, role: str, rig: str, model: str | None) -> None:
-        if model is None:
-            sql = "DELETE FROM model_aliases WHERE series = ? AND alias = ? AND rig = ?"
-            self._connection.execute(sql, (role, ACTIVE, rig))
-            return
-        self._connection.execute(
-            "INSERT OR REPLACE INTO model_aliases (series, alias, rig, model, at) VALUES (?, ?, ?, ?, ?)",
-            (role, ACTIVE, rig, model, self._at),
-        )
+        """Taken away first: triggers do not see what a replacement takes away."""
+        sql = "DELETE FROM model_aliases WHERE series = ? AND alias = ? AND rig = ?"
+        self._connection.execute(sql, (role, ACTIVE, rig))
+        if model is not None:
+            sql = "INSERT INTO model_aliases (series, alias, rig, model, at) VALUES (?, ?, ?, ?, ?)"
+            self._connection.execute(sql, (role, ACTIVE, rig, model, self._at))
 
     def _serve(self, name: str) -> None:
         status = self.reading.model(name).deployment_status

@@ -41,7 +41,8 @@ async def records(tmp_path: Path, server: Server) -> AsyncIterator[Records]:
 
 
 def models(server: Server) -> list[tuple[str, str]]:
-    return [(row["name"], row["status"]) for row in server.run("SELECT name, status FROM model_registry ORDER BY name")]
+    sql = "SELECT name, deployment_status FROM model_registry ORDER BY name"
+    return [(row["name"], row["deployment_status"]) for row in server.run(sql)]
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
@@ -196,7 +197,7 @@ async def test_a_change_by_hand_is_found(server: Server, records: Records) -> No
     for number in range(1, 5):
         records.one_of_each(number)
     await records.projector().sync()
-    server.run("UPDATE model_registry SET status = 'active' WHERE name = 'mayor-v3'")
+    server.run("UPDATE model_registry SET deployment_status = 'active' WHERE name = 'mayor-v3'")
     server.run("DELETE FROM corpus_entries WHERE entry_id = 'entry-2'")
     server.run("INSERT INTO dpo_preferences (id) VALUES ('stranger')")
     records.other.execute("UPDATE training_jobs SET state = 'done' WHERE id = 'job-1'")

@@ -204,7 +204,7 @@ async def test_verify_ends_with_1_when_somebody_changed_a_row(server: Server, re
     await records.create()
     records.one_of_each()
     await records.projector().sync()
-    server.run("UPDATE model_registry SET status = 'active'")
+    server.run("UPDATE model_registry SET deployment_status = 'active'")
     server.run("INSERT INTO corpus_entries (entry_id) VALUES ('stranger')")
     told = gtftctl(records, "verify")
     assert 1 == told.returncode, told.stderr

@@ -100,7 +100,7 @@ class Mimic:
                 "CREATE TABLE audit (seq INTEGER PRIMARY KEY, name TEXT, status TEXT);"
                 + "".join(
                     f"CREATE TRIGGER audit_{when} AFTER {when} ON model_registry BEGIN"
-                    " INSERT INTO audit (name, status) VALUES (NEW.name, NEW.status); END;"
+                    " INSERT INTO audit (name, status) VALUES (NEW.name, NEW.deployment_status); END;"
                     for when in ("INSERT", "UPDATE")
                 )
             )
@@ -200,7 +200,7 @@ def _audit(server: Server) -> None:
     for when in ("INSERT", "UPDATE"):
         server.run(
             f"CREATE TRIGGER audit_{when} AFTER {when} ON model_registry FOR EACH ROW"
-            " INSERT INTO audit (name, status) VALUES (NEW.name, NEW.status)"
+            " INSERT INTO audit (name, status) VALUES (NEW.name, NEW.deployment_status)"
         )
 
 

@@ -16,6 +16,7 @@ from gtftd.projection.tables import BY_NAME, COLUMNS, STEPS, TABLES, read_row
 from tests.support.dolt_records import ENTRY, Records
 
 ENTRIES = BY_NAME["corpus_entries"]
+LOCAL = {"model_registry": "models", "dpo_preferences": "preferences", "corpus_entries": "entries"}
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_the_tables_have_the_columns_that_the_triggers_tell(records: Records) ->
     """Insert and update tell the same, and a refill tells what they do, to the letter."""
     records.one_of_each()
     for table in TABLES:
-        records.other.execute(f"UPDATE {table.source} SET {table.key} = {table.key}")
+        records.other.execute(f"UPDATE {LOCAL.get(table.name, table.name)} SET {table.key} = {table.key}")
     sql = "SELECT table_name, row FROM records_journal ORDER BY seq"
     told = records.other.execute(sql).fetchall()
     assert [table.name for table in TABLES] * 2 == sorted((name for name, _ in told[:4]), key=_order) + [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -234,6 +235,31 @@ def test_examinations_are_kept_with_their_intervals_and_flips(registry: Registry
     assert {"sft.learning_rate": (1e-4, 2e-4)} == differing(models)
     assert (0.5, 0.1) == (models[0].eval_score, models[0].eval_scores_by_category["git"].low)
     assert 2 == [fact["type"] for fact in facts(registry)].count("model.evaluated.v1")
+
+
+def test_the_journal_tells_whom_a_model_serves_and_how_good_it_is(registry: Registry, tmp_path: Path) -> None:
+    """Of the model that comes and of the one that goes; of one that lost its bytes too."""
+    first, second = registered(registry, tmp_path, 1), registered(registry, tmp_path, 2)
+    with registry.change("me") as changes:
+        score = Score(score=0.5, n=4, low=0.1, high=0.9)
+        changes.evaluate(Evaluation(id="e", model=first, suite="s", at=AT, scores={"": score, "git": score}))
+    registry.deploy(first, "", "me", "")
+    registry.deploy(first, "harbor", "me", "")
+    told = last_told(registry)[first]
+    assert (["harbor", "town"], "active") == (json.loads(told["deployed_to"]), told["deployment_status"])
+    assert {"score": 0.5, "n": 4, "low": 0.1, "high": 0.9} == json.loads(told["eval_scores_by_category"])["git"]
+    registry.deploy(second, "", "me", "")
+    assert ['["harbor"]', '["town"]'] == [last_told(registry)[name]["deployed_to"] for name in (first, second)]
+    third = registered(registry, tmp_path, 3)
+    assert f"models/{registry.model(third).artifact}" == last_told(registry)[third]["artifact_path"]
+    registry.prune(None, 0, "me", "")
+    assert last_told(registry)[third]["artifact_path"] is None
+
+
+def last_told(registry: Registry) -> dict[str, dict[str, str]]:
+    with contextlib.closing(sqlite3.connect(registry.database)) as connection:
+        rows = connection.execute("SELECT key, row FROM records_journal WHERE table_name = 'model_registry' ORDER BY seq")
+        return {key: json.loads(row) for key, row in rows}
 
 
 def test_names_lead_to_models(registry: Registry, tmp_path: Path) -> None:

@@ -179,77 +179,103 @@ CREATE TABLE records_journal (
     at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
 );
 
+-- The rows that are mirrored, by the names that the town knows.
+CREATE VIEW model_registry_rows AS SELECT
+    name, kind, series AS role, base_model, base_digest, tokenizer_sha256, version, corpus_hash, snapshot, parent, job,
+    artifact,
+    (SELECT 'models/' || digest FROM artifacts WHERE digest = models.artifact AND removed_at IS NULL) AS artifact_path,
+    examples, dpo_pairs, lora_rank, lora_adapters, compatible_with, training_config, conventions, gtftd_version, eval_score,
+    (SELECT json_group_object(category, json_object('score', score, 'n', n, 'low', low, 'high', high)) || ''
+     FROM (SELECT * FROM eval_scores WHERE evaluation =
+        (SELECT id FROM evaluations WHERE model = models.name ORDER BY at DESC, id DESC LIMIT 1) ORDER BY category)
+    ) AS eval_scores_by_category,
+    status AS deployment_status,
+    (SELECT json_group_array(rig) || '' FROM (SELECT CASE rig WHEN '' THEN 'town' ELSE rig END AS rig FROM model_aliases
+        WHERE model = models.name AND alias = 'active' ORDER BY rig)
+    ) AS deployed_to,
+    trained_at, created_at
+FROM models;
+CREATE VIEW training_jobs_rows AS SELECT
+    id, series AS role, kind, objective, state, snapshot, model, bead, corpus_bead, config, note, created_at, updated_at,
+    ended_at
+FROM training_jobs;
+CREATE VIEW dpo_preferences_rows AS SELECT
+    id, kind, role, rig, bead, snapshot, chosen_sha256, rejected_sha256, weight, why, created_at
+FROM preferences;
+CREATE VIEW corpus_entries_rows AS SELECT
+    entry_id, sha256, kind, role, rig, bead, session_id, task, outcome, confidence, messages, trainable, size_bytes,
+    started_at, ended_at, stored_at
+FROM entries;
+-- The same as the journal wants them.
+CREATE VIEW model_registry_told AS SELECT 'model_registry' AS table_name, name AS key, json_object(
+        'name', name, 'kind', kind, 'role', role, 'base_model', base_model, 'base_digest', base_digest,
+        'tokenizer_sha256', tokenizer_sha256, 'version', version, 'corpus_hash', corpus_hash, 'snapshot', snapshot,
+        'parent', parent, 'job', job, 'artifact', artifact, 'artifact_path', artifact_path, 'examples', examples,
+        'dpo_pairs', dpo_pairs, 'lora_rank', lora_rank, 'lora_adapters', lora_adapters,
+        'compatible_with', compatible_with, 'training_config', training_config, 'conventions', conventions,
+        'gtftd_version', gtftd_version, 'eval_score', eval_score, 'eval_scores_by_category', eval_scores_by_category,
+        'deployment_status', deployment_status, 'deployed_to', deployed_to, 'trained_at', trained_at,
+        'created_at', created_at) AS row
+FROM model_registry_rows;
+CREATE VIEW training_jobs_told AS SELECT 'training_jobs' AS table_name, id AS key, json_object(
+        'id', id, 'role', role, 'kind', kind, 'objective', objective, 'state', state, 'snapshot', snapshot,
+        'model', model, 'bead', bead, 'corpus_bead', corpus_bead, 'config', config, 'note', note,
+        'created_at', created_at, 'updated_at', updated_at, 'ended_at', ended_at) AS row
+FROM training_jobs_rows;
+CREATE VIEW dpo_preferences_told AS SELECT 'dpo_preferences' AS table_name, id AS key, json_object(
+        'id', id, 'kind', kind, 'role', role, 'rig', rig, 'bead', bead, 'snapshot', snapshot,
+        'chosen_sha256', chosen_sha256, 'rejected_sha256', rejected_sha256, 'weight', weight, 'why', why,
+        'created_at', created_at) AS row
+FROM dpo_preferences_rows;
+CREATE VIEW corpus_entries_told AS SELECT 'corpus_entries' AS table_name, entry_id AS key, json_object(
+        'entry_id', entry_id, 'sha256', sha256, 'kind', kind, 'role', role, 'rig', rig, 'bead', bead,
+        'session_id', session_id, 'task', task, 'outcome', outcome, 'confidence', confidence, 'messages', messages,
+        'trainable', trainable, 'size_bytes', size_bytes, 'started_at', started_at, 'ended_at', ended_at,
+        'stored_at', stored_at) AS row
+FROM corpus_entries_rows;
 CREATE TRIGGER models_insert_told AFTER INSERT ON models BEGIN
-    INSERT INTO records_journal (table_name, key, row) VALUES ('model_registry', NEW.name, json_object(
-        'name', NEW.name, 'kind', NEW.kind, 'series', NEW.series, 'version', NEW.version, 'status', NEW.status,
-        'base_model', NEW.base_model, 'base_digest', NEW.base_digest, 'tokenizer_sha256', NEW.tokenizer_sha256,
-        'corpus_hash', NEW.corpus_hash, 'snapshot', NEW.snapshot, 'parent', NEW.parent, 'job', NEW.job,
-        'artifact', NEW.artifact, 'examples', NEW.examples, 'dpo_pairs', NEW.dpo_pairs, 'lora_rank', NEW.lora_rank,
-        'lora_adapters', NEW.lora_adapters, 'compatible_with', NEW.compatible_with,
-        'training_config', NEW.training_config, 'conventions', NEW.conventions, 'gtftd_version', NEW.gtftd_version,
-        'eval_score', NEW.eval_score, 'trained_at', NEW.trained_at, 'created_at', NEW.created_at));
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM model_registry_told WHERE key = NEW.name;
 END;
 CREATE TRIGGER models_update_told AFTER UPDATE ON models BEGIN
-    INSERT INTO records_journal (table_name, key, row) VALUES ('model_registry', NEW.name, json_object(
-        'name', NEW.name, 'kind', NEW.kind, 'series', NEW.series, 'version', NEW.version, 'status', NEW.status,
-        'base_model', NEW.base_model, 'base_digest', NEW.base_digest, 'tokenizer_sha256', NEW.tokenizer_sha256,
-        'corpus_hash', NEW.corpus_hash, 'snapshot', NEW.snapshot, 'parent', NEW.parent, 'job', NEW.job,
-        'artifact', NEW.artifact, 'examples', NEW.examples, 'dpo_pairs', NEW.dpo_pairs, 'lora_rank', NEW.lora_rank,
-        'lora_adapters', NEW.lora_adapters, 'compatible_with', NEW.compatible_with,
-        'training_config', NEW.training_config, 'conventions', NEW.conventions, 'gtftd_version', NEW.gtftd_version,
-        'eval_score', NEW.eval_score, 'trained_at', NEW.trained_at, 'created_at', NEW.created_at));
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM model_registry_told WHERE key = NEW.name;
 END;
 CREATE TRIGGER models_delete_told AFTER DELETE ON models BEGIN
     INSERT INTO records_journal (table_name, key, row) VALUES ('model_registry', OLD.name, NULL);
 END;
 CREATE TRIGGER training_jobs_insert_told AFTER INSERT ON training_jobs BEGIN
-    INSERT INTO records_journal (table_name, key, row) VALUES ('training_jobs', NEW.id, json_object(
-        'id', NEW.id, 'series', NEW.series, 'kind', NEW.kind, 'objective', NEW.objective, 'state', NEW.state,
-        'snapshot', NEW.snapshot, 'model', NEW.model, 'bead', NEW.bead, 'corpus_bead', NEW.corpus_bead,
-        'config', NEW.config, 'note', NEW.note, 'created_at', NEW.created_at, 'updated_at', NEW.updated_at,
-        'ended_at', NEW.ended_at));
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM training_jobs_told WHERE key = NEW.id;
 END;
 CREATE TRIGGER training_jobs_update_told AFTER UPDATE ON training_jobs BEGIN
-    INSERT INTO records_journal (table_name, key, row) VALUES ('training_jobs', NEW.id, json_object(
-        'id', NEW.id, 'series', NEW.series, 'kind', NEW.kind, 'objective', NEW.objective, 'state', NEW.state,
-        'snapshot', NEW.snapshot, 'model', NEW.model, 'bead', NEW.bead, 'corpus_bead', NEW.corpus_bead,
-        'config', NEW.config, 'note', NEW.note, 'created_at', NEW.created_at, 'updated_at', NEW.updated_at,
-        'ended_at', NEW.ended_at));
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM training_jobs_told WHERE key = NEW.id;
 END;
 CREATE TRIGGER training_jobs_delete_told AFTER DELETE ON training_jobs BEGIN
     INSERT INTO records_journal (table_name, key, row) VALUES ('training_jobs', OLD.id, NULL);
 END;
 CREATE TRIGGER preferences_insert_told AFTER INSERT ON preferences BEGIN
-    INSERT INTO records_journal (table_name, key, row) VALUES ('dpo_preferences', NEW.id, json_object(
-        'id', NEW.id, 'kind', NEW.kind, 'role', NEW.role, 'rig', NEW.rig, 'bead', NEW.bead, 'snapshot', NEW.snapshot,
-        'chosen_sha256', NEW.chosen_sha256, 'rejected_sha256', NEW.rejected_sha256, 'weight', NEW.weight,
-        'why', NEW.why, 'created_at', NEW.created_at));
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM dpo_preferences_told WHERE key = NEW.id;
 END;
 CREATE TRIGGER preferences_update_told AFTER UPDATE ON preferences BEGIN
-    INSERT INTO records_journal (table_name, key, row) VALUES ('dpo_preferences', NEW.id, json_object(
-        'id', NEW.id, 'kind', NEW.kind, 'role', NEW.role, 'rig', NEW.rig, 'bead', NEW.bead, 'snapshot', NEW.snapshot,
-        'chosen_sha256', NEW.chosen_sha256, 'rejected_sha256', NEW.rejected_sha256, 'weight', NEW.weight,
-        'why', NEW.why, 'created_at', NEW.created_at));
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM dpo_preferences_told WHERE key = NEW.id;
 END;
 CREATE TRIGGER preferences_delete_told AFTER DELETE ON preferences BEGIN
     INSERT INTO records_journal (table_name, key, row) VALUES ('dpo_preferences', OLD.id, NULL);
 END;
 CREATE TRIGGER entries_insert_told AFTER INSERT ON entries BEGIN
-    INSERT INTO records_journal (table_name, key, row) VALUES ('corpus_entries', NEW.entry_id, json_object(
-        'entry_id', NEW.entry_id, 'sha256', NEW.sha256, 'kind', NEW.kind, 'role', NEW.role, 'rig', NEW.rig,
-        'bead', NEW.bead, 'session_id', NEW.session_id, 'task', NEW.task, 'outcome', NEW.outcome,
-        'confidence', NEW.confidence, 'messages', NEW.messages, 'trainable', NEW.trainable,
-        'size_bytes', NEW.size_bytes, 'started_at', NEW.started_at, 'ended_at', NEW.ended_at,
-        'stored_at', NEW.stored_at));
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM corpus_entries_told WHERE key = NEW.entry_id;
 END;
 CREATE TRIGGER entries_update_told AFTER UPDATE ON entries BEGIN
-    INSERT INTO records_journal (table_name, key, row) VALUES ('corpus_entries', NEW.entry_id, json_object(
-        'entry_id', NEW.entry_id, 'sha256', NEW.sha256, 'kind', NEW.kind, 'role', NEW.role, 'rig', NEW.rig,
-        'bead', NEW.bead, 'session_id', NEW.session_id, 'task', NEW.task, 'outcome', NEW.outcome,
-        'confidence', NEW.confidence, 'messages', NEW.messages, 'trainable', NEW.trainable,
-        'size_bytes', NEW.size_bytes, 'started_at', NEW.started_at, 'ended_at', NEW.ended_at,
-        'stored_at', NEW.stored_at));
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM corpus_entries_told WHERE key = NEW.entry_id;
 END;
 CREATE TRIGGER entries_delete_told AFTER DELETE ON entries BEGIN
     INSERT INTO records_journal (table_name, key, row) VALUES ('corpus_entries', OLD.entry_id, NULL);
+END;
+CREATE TRIGGER model_aliases_insert_told AFTER INSERT ON model_aliases WHEN NEW.alias = 'active' BEGIN
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM model_registry_told WHERE key = NEW.model;
+END;
+CREATE TRIGGER model_aliases_delete_told AFTER DELETE ON model_aliases WHEN OLD.alias = 'active' BEGIN
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM model_registry_told WHERE key = OLD.model;
+END;
+CREATE TRIGGER artifacts_update_told AFTER UPDATE OF removed_at ON artifacts BEGIN
+    INSERT INTO records_journal (table_name, key, row) SELECT table_name, key, row FROM model_registry_told
+    WHERE key IN (SELECT name FROM models WHERE artifact = NEW.digest);
 END;
