@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gtftd.ctl.target import Target
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 def registry_of(target: Target) -> Registry:
     """Its facts go out with the next start of a daemon, or at once."""
-    from gtftd.corpus.review import read_restored
     from gtftd.registry.artifacts import ArtifactStore
     from gtftd.registry.registry import FOLDER, Registry
     from gtftd.registry.signing import Keys
@@ -31,11 +31,18 @@ def registry_of(target: Target) -> Registry:
     if not target.state_dir.is_dir():
         raise Missing(f"there is no state in {target.state_dir}; has gtftd ever run here? give it with --state-dir DIR")
     town = target.known_town()
-    scrubber = LatestScrubber(town, target.state_dir, lambda: read_restored(database))
+    scrubber = LatestScrubber(town, target.state_dir, lambda: _restored(database))
     encoder = Encoder(
         prefix=settings.bus.prefix, source=f"gtftd/{Town(town).slug}", scrub=scrubber.scrub_value
     )  # fmt: skip
     return Registry(target.state_dir, ArtifactStore(target.state_dir / FOLDER, keys), encoder)
+
+
+def _restored(database: Path) -> frozenset[str]:
+    """Imported when somebody's words must be scrubbed: most decisions have none."""
+    from gtftd.corpus.review import read_restored
+
+    return read_restored(database)
 
 
 def actor() -> str:

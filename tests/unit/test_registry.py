@@ -258,7 +258,9 @@ def test_the_journal_tells_whom_a_model_serves_and_how_good_it_is(registry: Regi
 
 def last_told(registry: Registry) -> dict[str, dict[str, str]]:
     with contextlib.closing(sqlite3.connect(registry.database)) as connection:
-        rows = connection.execute("SELECT key, row FROM records_journal WHERE table_name = 'model_registry' ORDER BY seq")
+        rows = connection.execute(
+            "SELECT key, row FROM records_journal WHERE table_name = 'model_registry' ORDER BY seq"
+        )
         return {key: json.loads(row) for key, row in rows}
 
 
