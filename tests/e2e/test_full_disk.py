@@ -17,7 +17,7 @@ CONFIG = "[state]\nlow_disk_bytes = 1\n"
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_full_while_spooling_and_storing(tmp_path: Path) -> None:
     """In the middle of the day, when hooks spool and entries, rows and events are stored."""
     town = SampleTown(tmp_path / "day")
