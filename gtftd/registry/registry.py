@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gtftd.errors import Busy, Missing
-from gtftd.registry.changes import Changes, Stored, Who
+from gtftd.registry.changes import Changes, Stored
+from gtftd.registry.decisions import Who
 from gtftd.registry.jobs import JobChanges
 from gtftd.registry.reading import Reading
 from gtftd.schemas.event import Event

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gtftd.registry.changes import Changes, Who
+from gtftd.registry.changes import Changes
+from gtftd.registry.decisions import Who
 from gtftd.state.database import Database
 from gtftd.state.outbox import Outbox, insert_rows
 
