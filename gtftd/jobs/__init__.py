@@ -1,0 +1,1 @@
+"""Long work as supervised child processes with a run directory."""

@@ -1,0 +1,144 @@
+"""Training runs: what is asked of one, what it says of itself, and how it ends. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gtftd.schemas.event import Frozen, Moment
+from gtftd.schemas.registry import Digest, Kind, Series
+
+Objective = Literal["sft", "dpo", "kto"]
+RunId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class LoraSettings(Frozen):
+    """Low-rank adapters (Hu et al. 2021), on every linear layer but the head: the MLP matters most."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+
+
+class OptimizerSettings(Frozen):
+    """AdamW with a warm-up and a cosine to a tenth."""
+
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    """None: 2e-4 for SFT, 5e-6 for DPO and KTO."""
+    batch_examples: int = Field(default=8, ge=1, le=256)
+    """Examples in one step of the optimizer, however they are packed."""
+    epochs: float = Field(default=3.0, gt=0, le=100)
+    steps: int | None = Field(default=None, ge=1)
+    """None: as many as the epochs take."""
+    warmup_share: float = Field(default=0.03, ge=0, le=0.5)
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    clip_norm: Positive = 1.0
+
+
+class DataSettings(Frozen):
+    """How entries become sequences."""
+
+    most_tokens: int = Field(default=1024, ge=64, le=131_072)
+    """Of one window, and of one packed row."""
+    packing: bool = True
+
+
+class PreferenceSettings(Frozen):
+    """DPO (Rafailov et al. 2023) and KTO (Ethayarajh et al. 2024)."""
+
+    beta: Positive = 0.1
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    desirable_weight: Positive = 1.0
+    undesirable_weight: Positive = 1.0
+
+
+class TrainSettings(Frozen):
+    """Everything that bears on what is learned; saved with the run, each value with where it came from."""
+
+    objective: Objective = "sft"
+    lora: LoraSettings = LoraSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    data: DataSettings = DataSettings()
+    preferences: PreferenceSettings = PreferenceSettings()
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    checkpoint_s: Positive = 300.0
+    """Between two checkpoints, at the next step."""
+    evaluate_steps: int = Field(default=50, ge=1)
+    """Between two looks at the held-out loss."""
+    bad_steps: int = Field(default=3, ge=1, le=100)
+    """NaN or Inf in so many steps in a row: back to the last checkpoint; once more: failed."""
+    threads: int | None = Field(default=None, ge=1, le=256)
+    """None: all cores of a machine at rest, one of a busy one."""
+    memory_bytes: int | None = Field(default=None, ge=2**20)
+    """The most that the run may take. None: four fifths of what is free at its start."""
+
+
+class RunSpec(Frozen):
+    """`spec.json`: all that the child of a run knows. Written once, before it starts."""
+
+    run: RunId
+    job: str
+    kind: Kind = "role"
+    role: Series
+    base: str
+    """The folder of the base model, as transformers loads it."""
+    base_name: str
+    base_digest: Digest
+    tokenizer_sha256: Digest
+    state_dir: str
+    snapshot: str
+    adapter: str | None = None
+    """A folder with a PEFT adapter to begin from."""
+    parent: str | None = None
+    settings: TrainSettings
+    origins: Mapping[str, str] = Field(default_factory=dict)
+    """Dotted name of each setting that is no default -> where it came from."""
+    created_at: Moment
+
+
+class StepLine(Frozen):
+    """A line of `progress.ndjson`, after each step of the optimizer."""
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    supervised_tokens: int
+    """So far, in all steps."""
+    tokens_per_s: float
+    """Supervised, over the last steps."""
+    eta_s: float
+    held_out_loss: float | None = None
+    skipped: bool = False
+    """NaN or Inf: nothing was learned in this step."""
+    checkpoint_s: float = 0.0
+    """How long this step's checkpoint held the training up."""
+    at: Moment
+
+
+class RunResult(Frozen):
+    """`result.json`: the ending; a run without one has not ended."""
+
+    status: Literal["done", "stopped", "failed"]
+    reason: str = ""
+    """For a person: why it stopped or failed, and what to do."""
+    steps: int
+    first_loss: float | None = None
+    last_loss: float | None = None
+    held_out_before: float | None = None
+    held_out_after: float | None = None
+    examples: int = 0
+    supervised_tokens: int = 0
+    peak_bytes: int = 0
+    took_s: float = 0.0
+    outputs: Mapping[str, str] = Field(default_factory=dict)
+    """What was made: `adapter`, `merged`, `gguf-q8_0`, ... -> its folder or file below the run's."""
+    problems: tuple[str, ...] = ()
+    """What went wrong without ending the run: an export that failed."""
+    details: Mapping[str, Any] = Field(default_factory=dict)
+    at: Moment
