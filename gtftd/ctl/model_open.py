@@ -22,6 +22,7 @@ def registry_of(target: Target) -> Registry:
     from gtftd.registry.signing import Keys
     from gtftd.scrub.latest import LatestScrubber
     from gtftd.settings import load_settings
+    from gtftd.state.database import migrate
     from gtftd.state.outbox import Encoder
     from gtftd.town.layout import Town
 
@@ -30,6 +31,7 @@ def registry_of(target: Target) -> Registry:
     database = target.state_dir / "state.db"
     if not target.state_dir.is_dir():
         raise Missing(f"there is no state in {target.state_dir}; has gtftd ever run here? give it with --state-dir DIR")
+    migrate(database)  # the scrubber reads it
     town = target.known_town()
     scrubber = LatestScrubber(town, target.state_dir, lambda: _restored(database))
     encoder = Encoder(

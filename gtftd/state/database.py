@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import queue
 import sqlite3
 import threading
@@ -204,21 +206,38 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def migrate(path: Path) -> int:
-    """Apply what is missing, each migration in one transaction; returns the version. Never edit an old one."""
+    """Apply what is missing, each migration in one transaction; returns the version. Never edit an old one.
+
+    Several processes may ask at once: one does it, the others wait.
+    """
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        version = check_version(connection, path)
-        known = migrations()
-        for number, script in known:
-            if number > version:
-                connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-                version = number
-        return int(version)
+        if check_version(connection, path) < migrations()[-1][0]:
+            with _folder_locked(path.parent):
+                _apply_missing(connection, check_version(connection, path))
+        return check_version(connection, path)
     except sqlite3.Error as error:
         raise _translate(error, path) from error
     finally:
         connection.close()
+
+
+def _apply_missing(connection: sqlite3.Connection, version: int) -> None:
+    for number, script in migrations():
+        if number > version:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+@contextlib.contextmanager
+def _folder_locked(folder: Path) -> Iterator[None]:
+    """`executescript` ends any transaction that it finds, so that SQLite's own lock does not serve here."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> int:

@@ -100,6 +100,21 @@ def test_the_life_of_two_models(desk: Desk) -> None:
     assert {"base", "tokenizer", "artifact"} <= set(desk.json("model", "lineage", "mayor-v1")["made_of"])  # type: ignore[index]
 
 
+def test_many_hands_on_a_state_that_is_not_there_yet(desk: Desk) -> None:
+    """Five commands at once, the first ever: one makes the state, each gets a version of its own."""
+    about = desk.folder / "about.json"
+    about.write_text(candidate("mayor", training_config={"sft": {"learning_rate": 0.1}}).model_dump_json())
+    where = ["--town", str(desk.town), "--state-dir", str(desk.state)]
+    folders = [adapter(desk.folder / f"made-{seed}", seed) for seed in range(5)]
+    commands = [[*COMMAND, "model", "register", str(one), "--about", str(about), *where] for one in folders]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands
+    ]
+    told = [process.communicate() for process in started]
+    assert [""] * 5 == [errors for _, errors in told]
+    assert {f"mayor-v{number}" for number in range(1, 6)} == {said.split()[0] for said, _ in told}
+
+
 def test_a_list_needs_nothing_heavy(desk: Desk) -> None:
     desk.register(1)
     for words in (["list"], ["list", "--json"], ["adapters"], ["show", "mayor-v1"]):
