@@ -7,18 +7,19 @@ answers again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from gtftd.errors import GtftdError, Missing, NotReady, Unreachable
 from gtftd.logs import get_logger
 from gtftd.rag.entry_text import clipped, document_id, document_of
+from gtftd.rag.sides import Bead, Beads, Entries, Index, Row
 from gtftd.rag.turns import Turns
-from gtftd.schemas.corpus import Entry, EntryKind
+from gtftd.schemas.corpus import EntryKind
 from gtftd.schemas.corpus_orders import CollectProgress
-from gtftd.schemas.rag import BeadCard, IndexDocument
+from gtftd.schemas.rag import IndexDocument
 
 T = TypeVar("T")
 log = get_logger("rag")
@@ -30,67 +31,6 @@ SESSION, BEAD = "session:", "bead:"
 OF_ENTRIES = (SESSION, "file:", "prime:", "interactions:", "curated:")
 
 
-class Row(Protocol):
-    """What is known of an entry without its text."""
-
-    @property
-    def entry_id(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def kind(self) -> EntryKind: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def stored_at(self) -> float:
-        """In Unix seconds."""
-        ...
-
-
-class Entries(Protocol):
-    """The store: only scrubbed text is in it."""
-
-    async def select(
-        self, where: str, values: tuple[object, ...], limit: int, *, order: str = ...
-    ) -> Sequence[Row]: ...
-    def read_whole(self, digest: str) -> Entry: ...
-
-
-class Bead(Protocol):
-    """A bead as it is now, its words scrubbed."""
-
-    @property
-    def database(self) -> str: ...
-    @property
-    def bead(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def card(self) -> BeadCard: ...
-    @property
-    def updated_at(self) -> datetime: ...
-
-
-class Part(Protocol):
-    @property
-    def found(self) -> Sequence[Bead]: ...
-    @property
-    def gone(self) -> Sequence[str]: ...
-
-
-class Beads(Protocol):
-    """The town's databases."""
-
-    async def databases(self) -> Mapping[str, str | None]:
-        """Those that may be read, and whose they are: a rig, or None for the town."""
-        ...
-
-    async def of(self, database: str, beads: Sequence[str]) -> Part: ...
-    def ids(self, database: str) -> AsyncIterator[list[str]]: ...
-
-
 @dataclass(frozen=True)
 class _Where:
     """One database, and whose it is."""
@@ -98,14 +38,6 @@ class _Where:
     beads: Beads
     database: str
     rig: str | None
-
-
-class Index(Protocol):
-    """The process that owns the index. All raise Unreachable when it does not answer."""
-
-    async def put(self, documents: Sequence[IndexDocument], *, forget: bool = False) -> None: ...
-    async def remove(self, ids: Sequence[str], *, forget: bool = False) -> None: ...
-    async def ids(self, prefix: str) -> frozenset[str]: ...
 
 
 class Feed:

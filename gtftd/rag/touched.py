@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from gtftd.errors import NotReady, Unreachable
-from gtftd.rag.feed import Beads, Feed
+from gtftd.rag.feed import Feed
+from gtftd.rag.sides import Beads
 
 WORKERS = 4
 """So that one bead whose turn is taken does not keep the others waiting."""
