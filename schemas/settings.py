@@ -220,6 +220,22 @@ class RegistrySettings(Section):
         return value
 
 
+class TrainingSettings(Section):
+    """Training runs: what they begin from, and the share of the machine that they may take."""
+
+    base: str = "smollm2-135m-instruct"
+    settings_dir: Path | None = None
+    python: Path | None = None
+    slots: int = Field(default=1, ge=1, le=16)
+    silent_s: Seconds = 600
+    stop_s: Seconds = 120
+    restart_s: Seconds = 2
+    most_starts: int = Field(default=5, ge=1, le=100)
+    nice: int = Field(default=10, ge=0, le=19)
+    memory_bytes: int | None = Field(default=None, ge=2**20)
+    threads: int | None = Field(default=None, ge=1, le=256)
+
+
 class MetricsSettings(Section):
     """Prometheus metrics; always on the control socket, over HTTP on loopback when a port is given."""
 
@@ -263,6 +279,7 @@ class SettingsModel(BaseModel):
     projection: ProjectionSettings = ProjectionSettings()
     registry: RegistrySettings = RegistrySettings()
     reactions: ReactionSettings = ReactionSettings()
+    training: TrainingSettings = TrainingSettings()
     metrics: MetricsSettings = MetricsSettings()
     state: StateSettings = StateSettings()
     log: LogSettings = LogSettings()
