@@ -68,7 +68,7 @@ class BeadFace:
             try:
                 await self.apply()
             except GtftdError as error:
-                self._health.degraded(COMPONENT, "state.failed", str(error))
+                self._health.degraded(COMPONENT, "state.busy", str(error))
             try:
                 async with asyncio.timeout(EVERY_S):
                     await self._woken.wait()
