@@ -68,6 +68,8 @@ class Life(Frozen):
     """The furthest that was seen at a start."""
     threads: int | None = None
     """As the first start decided: with another number the sums are others."""
+    asked: bool = False
+    """Since its last start somebody has asked it to stop: that it did is no death."""
     note: str = ""
     """What happened last, for a person."""
 

@@ -17,19 +17,10 @@ from gtftd.schemas.settings import SettingsModel
 from gtftd.settings import find_config, find_socket, load_settings, peek, runtime_socket, state_dir_of
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
-UNSET = {
-    "town",
-    "state_dir",
-    "bus.url",
-    "bus.daemon_password",
-    "bus.publisher_password",
-    "training.settings_dir",
-    "training.python",
-    "training.memory_bytes",
-    "training.threads",
-}
+UNSET = {"town", "state_dir", "bus.url", "bus.daemon_password", "bus.publisher_password"}
 UNSET |= {"bus.credentials_file", "bus.tls_ca_file", "bus.server_binary", "beads.port", "beads.databases"}
 UNSET |= {"metrics.port", "prime.tokenizer"}
+UNSET |= {f"training.{key}" for key in ("settings_dir", "python", "memory_bytes", "threads")}
 UNSET |= {f"projection.{key}" for key in ("host", "port", "user", "password", "database")}
 
 
