@@ -9,7 +9,7 @@ from typing import Literal
 
 from gtftd.corpus.snapshot.folder import Snapshot, objects_folder, open_snapshot
 from gtftd.corpus.snapshot.objects import read_entry, read_text
-from gtftd.corpus.snapshot.windows import estimate_tokens, windows
+from gtftd.corpus.snapshot.windows import Count, estimate_tokens, windows
 from gtftd.corpus.texts import whole
 from gtftd.errors import Invalid
 from gtftd.schemas.corpus import Entry, Message, unsupervised_spans
@@ -23,14 +23,20 @@ _READ = 32
 
 
 def export(
-    state_dir: Path, snapshot: str, format: Format, *, split: Split | None = "train", window_tokens: int = 8192
+    state_dir: Path,
+    snapshot: str,
+    format: Format,
+    *,
+    split: Split | None = "train",
+    window_tokens: int = 8192,
+    count: Count = estimate_tokens,
 ) -> Iterator[Row]:
     """One row at a time, ready for `json.dumps`; `split=None` takes all. Raises Refused for a tainted snapshot.
 
-    A chat row is one window of at most `window_tokens`, as `windows` cuts them. Every row begins with a system message
-    that says whose work it is, with the digest of the prime. Messages are as chat templates of transformers read them;
-    beside those fields a turn says whether it is trained on (`train`) and where placeholders stand in it
-    (`masked_spans`, and for each string of a call's arguments).
+    A chat row is one window of at most `window_tokens` by `count`, as `windows` cuts them. Every row begins with a
+    system message that says whose work it is, with the digest of the prime. Messages are as chat templates of
+    transformers read them; beside those fields a turn says whether it is trained on (`train`) and where placeholders
+    stand in it (`masked_spans`, and for each string of a call's arguments).
     """
     rows: Mapping[str, Callable[[_Exporter], Iterator[Row]]] = {
         "chat": _Exporter.chat, "pairs": _Exporter.pairs, "kto": _Exporter.kto,
@@ -38,14 +44,17 @@ def export(
     if format not in rows:
         raise Invalid(f"there is no export format {format!r}; there are {', '.join(rows)}")
     opened = open_snapshot(state_dir, snapshot, for_training=True)
-    return rows[format](_Exporter(opened, objects_folder(state_dir), split, window_tokens))
+    return rows[format](_Exporter(opened, objects_folder(state_dir), split, window_tokens, count))
 
 
 class _Exporter:
-    def __init__(self, snapshot: Snapshot, objects: Path, split: Split | None, window_tokens: int) -> None:
+    def __init__(
+        self, snapshot: Snapshot, objects: Path, split: Split | None, window_tokens: int, count: Count
+    ) -> None:
         self._snapshot = snapshot
         self._split = split
         self._window_tokens = window_tokens
+        self._count = count
         text = lru_cache(maxsize=256)(lambda sha256: read_text(objects, sha256))
         self._read = lru_cache(maxsize=_READ)(lambda sha256: whole(read_entry(objects, sha256), text))
 
@@ -81,7 +90,7 @@ class _Exporter:
         return {item.entry_id: frozenset(item.stale_turns) for item in self._snapshot.items() if item.stale_turns}
 
     def _chat(self, item: Item, entry: Entry) -> Iterator[Row]:
-        cut = windows(entry.messages, self._window_tokens, estimate_tokens, stale=item.stale_turns)
+        cut = windows(entry.messages, self._window_tokens, self._count, stale=item.stale_turns)
         for number, window in enumerate(cut, start=1):
             shown = [(index, entry.messages[index]) for index in window.shown]
             messages = [
