@@ -106,6 +106,7 @@ class StepLine(Frozen):
     step: int
     steps: int
     loss: float
+    """The mean of the step; of the last good one when this was skipped."""
     learning_rate: float
     gradient_norm: float
     supervised_tokens: int
@@ -118,6 +119,8 @@ class StepLine(Frozen):
     """NaN or Inf: nothing was learned in this step."""
     checkpoint_s: float = 0.0
     """How long this step's checkpoint held the training up."""
+    problem: str = ""
+    """The newest thing that went wrong without ending the run: a checkpoint without room, a step gone back to."""
     at: Moment
 
 

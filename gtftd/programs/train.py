@@ -1,0 +1,236 @@
+"""Trains one adapter, in a process of its own: `python -P -m gtftd.programs.train RUN_DIR`.
+
+It knows its folder only: reads `spec.json`, touches `heartbeat`, adds to `progress.ndjson`, writes `checkpoints/`,
+`adapter/` and, last of all, `result.json`. Started again after a kill, or after it was stopped, it goes on from its
+newest checkpoint. SIGTERM: the step is finished, and the result says `stopped`. Exit 0 for done and stopped, 1 for
+failed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import ValidationError
+
+from gtftd import logs
+from gtftd.errors import GtftdError, Invalid, Missing
+from gtftd.schemas.snapshots import Split
+from gtftd.schemas.training import RunResult, RunSpec
+from gtftd.state.files import write_atomic
+from gtftd.training import memory
+from gtftd.training.progress import Journal
+from gtftd.training.schedule import count_steps, peak_rate
+
+if TYPE_CHECKING:
+    from gtftd.training.batches import Examples
+    from gtftd.training.checkpoint import TrainState
+    from gtftd.training.loop import Inputs, Outcome
+
+log = logs.get_logger("training")
+SPEC, RESULT, LOG, ADAPTER, CHECKPOINTS, CACHE = (
+    "spec.json", "result.json", "train.log", "adapter", "checkpoints", "cache",
+)  # fmt: skip
+
+
+class OpenExamples(Protocol):
+    """Opens a split of the run's snapshot. None: the snapshot has nothing in it."""
+
+    def __call__(self, spec: RunSpec, split: Split, tokenizer_folder: Path, cache_folder: Path) -> Examples | None: ...
+
+
+@dataclass
+class _Run:
+    """One life of a run's child."""
+
+    folder: Path
+    open_examples: OpenExamples
+    began: float = field(default_factory=time.monotonic)
+    stop_asked: bool = False
+
+    def stop(self) -> bool:
+        return self.stop_asked
+
+
+def main(arguments: list[str] | None = None, *, open_examples: OpenExamples | None = None) -> int:
+    """The exit code; see above. `open_examples`: where the data comes from, the run's snapshot by default."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if len(given) != 1 or not Path(given[0]).is_dir():
+        print("usage: python -P -m gtftd.programs.train RUN_DIR", file=sys.stderr)  # noqa: T201
+        return 2
+    folder = Path(given[0]).resolve()
+    logs.configure("info", folder / LOG, console=False)
+    run = _Run(folder, open_examples or _open_snapshot)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(run, "stop_asked", True))
+    if _has_ended(folder):
+        return 0
+    result = _run_to_its_end(run)
+    if result.status != "stopped":
+        shutil.rmtree(folder / CACHE, ignore_errors=True)  # a run that has ended holds no text of its snapshot
+    write_atomic(folder / RESULT, result.model_dump_json(indent=1).encode())
+    log.info("run.ended", status=result.status, steps=result.steps, took_s=round(result.took_s, 1))
+    return 1 if result.status == "failed" else 0
+
+
+def _has_ended(folder: Path) -> bool:
+    """A run that is done stays so; one that stopped or failed and was started again has not ended any more."""
+    result = folder / RESULT
+    try:
+        if RunResult.model_validate_json(result.read_bytes()).status == "done":
+            return True
+    except FileNotFoundError:
+        return False
+    except ValidationError:
+        pass
+    result.unlink()
+    return False
+
+
+def _run_to_its_end(run: _Run) -> RunResult:
+    try:
+        return _train(run)
+    except GtftdError as error:
+        log.exception("run.failed")
+        return _failed(run, str(error))
+    except Exception as error:  # noqa: BLE001, RUF100  # a program's main: whatever it was, the run has an ending
+        log.exception("run.failed")
+        return _failed(run, f"a bug in the training: {type(error).__name__}: {error}; see {LOG} in the run's folder")
+
+
+def _train(run: _Run) -> RunResult:
+    spec = _read_spec(run.folder)
+    journal = Journal(run.folder)
+    journal.beat()
+    train = _open(run, spec, "train")
+    if train is None or not train.count:
+        raise Missing(f"the snapshot {spec.snapshot} has no examples to learn from for {spec.role}")
+    held_out = _open(run, spec, "dev")
+    held_out = held_out if held_out is not None and held_out.count else None
+    journal.beat()
+    _check_memory(spec)
+    inputs, fresh = _prepare(run, spec, journal, train, held_out)
+    journal.beat()
+    outcome = _loop(inputs, fresh, run.stop)
+    return _finish(run, spec, inputs, outcome)
+
+
+def _prepare(
+    run: _Run, spec: RunSpec, journal: Journal, train: Examples, held_out: Examples | None
+) -> tuple[Inputs, TrainState]:
+    """The model with its adapter, and the state of a run that has not begun."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    from gtftd.training import determinism
+    from gtftd.training.checkpoint import Checkpoints, TrainState
+    from gtftd.training.loop import Inputs
+    from gtftd.training.lora import attach
+    from gtftd.training.model import load_base
+    from gtftd.training.objectives import make_objective
+
+    settings = spec.settings
+    checkpoints = Checkpoints(run.folder / CHECKPOINTS)
+    before = checkpoints.newest()
+    threads = before.state.threads if before else determinism.choose_threads(settings.threads)
+    determinism.prepare(threads)
+    causal = load_base(Path(spec.base))
+    determinism.seed(settings.seed)
+    begin = Path(spec.adapter) if spec.adapter else None
+    learner = attach(causal, settings.lora, begin=begin, kind=spec.kind)
+    fresh = TrainState(
+        steps=count_steps(settings.optimizer, train.count), peak_rate=peak_rate(settings), threads=threads
+    )
+    objective = make_objective(settings, learner)
+    return Inputs(learner, objective, train, held_out, checkpoints, journal, settings), fresh
+
+
+def _loop(inputs: Inputs, fresh: TrainState, stop: Callable[[], bool]) -> Outcome:
+    from gtftd.training.loop import Loop
+
+    return Loop(inputs, fresh, stop=stop).run()
+
+
+def _finish(run: _Run, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> RunResult:
+    """The adapter is made again from the last checkpoint by whoever starts after a kill in here."""
+    from gtftd.training.lora import write_adapter
+
+    if not outcome.stopped:
+        write_adapter(inputs.learner, run.folder / ADAPTER, base_name=spec.base_name)
+    state = outcome.state
+    return RunResult(
+        status="stopped" if outcome.stopped else "done",
+        reason=f"asked to stop after step {state.step} of {state.steps}" if outcome.stopped else "",
+        steps=state.step,
+        first_loss=state.first_loss,
+        last_loss=state.last_loss,
+        held_out_before=state.held_out_before,
+        held_out_after=state.held_out_after,
+        examples=state.examples,
+        supervised_tokens=state.supervised_tokens,
+        peak_bytes=memory.peak_bytes(),
+        took_s=state.took_s,
+        outputs={} if outcome.stopped else {"adapter": ADAPTER},
+        problems=outcome.problems,
+        details={"skipped_steps": state.skipped, "threads": state.threads, "device": inputs.learner.device.type},
+        at=datetime.now(UTC),
+    )
+
+
+def _failed(run: _Run, reason: str) -> RunResult:
+    from gtftd.training.progress import read_progress
+
+    told = list(read_progress(run.folder))
+    return RunResult(
+        status="failed",
+        reason=reason,
+        steps=told[-1].step if told else 0,
+        first_loss=told[0].loss if told else None,
+        last_loss=told[-1].loss if told else None,
+        supervised_tokens=told[-1].supervised_tokens if told else 0,
+        peak_bytes=memory.peak_bytes(),
+        took_s=time.monotonic() - run.began,
+        at=datetime.now(UTC),
+    )
+
+
+def _read_spec(folder: Path) -> RunSpec:
+    try:
+        return RunSpec.model_validate_json((folder / SPEC).read_bytes())
+    except FileNotFoundError as error:
+        raise Missing(f"{folder} holds no {SPEC}: it is no run") from error
+    except ValidationError as error:
+        raise Invalid(f"{folder / SPEC} is no description of a run: {error}") from error
+
+
+def _open(run: _Run, spec: RunSpec, split: Split) -> Examples | None:
+    cache = run.folder / CACHE
+    cache.mkdir(exist_ok=True, mode=0o700)
+    return run.open_examples(spec, split, Path(spec.base), cache)
+
+
+def _open_snapshot(spec: RunSpec, split: Split, tokenizer_folder: Path, cache_folder: Path) -> Examples | None:
+    from gtftd.programs.train_data import open_examples
+
+    return open_examples(spec, split, tokenizer_folder, cache_folder)
+
+
+def _check_memory(spec: RunSpec) -> None:
+    """Before anything large is loaded. On a GPU its own memory counts."""
+    from gtftd.training.model import choose_device, choose_dtype
+
+    device = choose_device()
+    weight_bytes = choose_dtype(device).itemsize
+    needed = memory.estimate(memory.read_shape(Path(spec.base)), spec.settings, weight_bytes=weight_bytes)
+    log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights)
+    if device.type == "cpu":
+        memory.check_room(needed, spec.settings, memory.available_bytes())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

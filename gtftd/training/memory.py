@@ -1,0 +1,165 @@
+"""How much memory a run will take, told before anything is loaded. Without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gtftd.errors import Invalid, Missing, Refused
+from gtftd.schemas.training import TrainSettings
+
+FLOAT = 4
+PROGRAM_BYTES = 430 * 2**20
+"""Python with torch, transformers and peft, before a model."""
+HIDDEN_SHARE, MIDDLE_SHARE, LOW_RANK_SHARE = 13.0, 5.0, 1.0
+"""Floats kept for the backward pass per token and layer, in units of the hidden and of the middle width, and of the
+rank per adapted layer. Counted in a Llama layer, then fitted to measured peaks."""
+LOGITS_COPIES = 2.5
+CHUNK_TOKENS = 256
+SHARE_OF_FREE = 0.8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What bears on memory, from a base's config.json and the headers of its weights."""
+
+    parameters: int
+    hidden: int
+    middle: int
+    layers: int
+    vocabulary: int
+    attention: int
+    """Width of the queries; of keys and values together."""
+    keys_values: int
+    stored_bytes: int
+    """Of the files of weights: they are read as they are, then made float32."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes at the peak, and of what."""
+
+    program: int
+    weights: int
+    adapter: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return self.program + self.weights + self.adapter + self.activations + self.logits
+
+
+def read_shape(folder: Path) -> Shape:
+    """Reads a few kilobytes. Raises Missing or Invalid."""
+    config = _read_config(folder)
+    try:
+        hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+        head = int(config.get("head_dim") or hidden // heads)
+        files = sorted(folder.glob("*.safetensors"))
+        return Shape(
+            parameters=sum(_count_parameters(file) for file in files),
+            hidden=hidden,
+            middle=int(config["intermediate_size"]),
+            layers=int(config["num_hidden_layers"]),
+            vocabulary=int(config["vocab_size"]),
+            attention=heads * head,
+            keys_values=2 * int(config.get("num_key_value_heads") or heads) * head,
+            stored_bytes=sum(file.stat().st_size for file in files),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Invalid(f"{folder / 'config.json'} does not say how large the model is: {error!r}") from error
+
+
+def estimate(
+    shape: Shape, settings: TrainSettings, *, row_tokens: int | None = None, weight_bytes: int = 4
+) -> Estimate:
+    """The peak of one forward and backward pass over the longest row; rows of a batch follow one another.
+
+    weights + 4 copies of the adapter (itself, gradient, two moments) + a copy of three of them for a checkpoint
+    + tokens x layers x (13 hidden + 5 middle + ranks) floats + one chunk of logits.
+    """
+    tokens = row_tokens if row_tokens is not None else longest_row(settings)
+    low_rank = count_adapter(shape, settings.lora.rank)
+    kept = HIDDEN_SHARE * shape.hidden + MIDDLE_SHARE * shape.middle + LOW_RANK_SHARE * 7 * settings.lora.rank
+    chunk = min(CHUNK_TOKENS, tokens)
+    return Estimate(
+        program=PROGRAM_BYTES,
+        weights=shape.parameters * weight_bytes,
+        adapter=low_rank * FLOAT * 7,
+        activations=math.ceil(tokens * shape.layers * kept) * FLOAT,
+        logits=math.ceil(chunk * shape.vocabulary * LOGITS_COPIES) * FLOAT,
+    )
+
+
+def longest_row(settings: TrainSettings) -> int:
+    """A pair is one row of a prompt and two completions, each with the prompt within the limit."""
+    return settings.data.most_tokens * (2 if settings.objective == "dpo" else 1)
+
+
+def count_adapter(shape: Shape, rank: int) -> int:
+    """Of an adapter on every linear layer."""
+    attention = 4 * shape.hidden + 2 * shape.attention + shape.keys_values
+    middle = 3 * (shape.hidden + shape.middle)
+    return shape.layers * rank * (attention + middle)
+
+
+def check_room(needed: Estimate, settings: TrainSettings, available_bytes: int) -> None:
+    """Raises Refused with the numbers, rather than let the kernel choose whom to kill."""
+    allowed = settings.memory_bytes or int(available_bytes * SHARE_OF_FREE)
+    if needed.total <= allowed:
+        return
+    limit = "memory_bytes" if settings.memory_bytes else f"{SHARE_OF_FREE:.0%} of what is free"
+    raise Refused(
+        f"the run would take {_mib(needed.total)} (program {_mib(needed.program)}, weights {_mib(needed.weights)}, "
+        f"adapter {_mib(needed.adapter)}, activations {_mib(needed.activations)}, logits {_mib(needed.logits)}), "
+        f"and may take {_mib(allowed)} ({limit}); lower data.most_tokens or take a smaller base",
+        needed_bytes=needed.total,
+        allowed_bytes=allowed,
+    )
+
+
+def available_bytes() -> int:
+    """What can be had without swapping: MemAvailable."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise Missing("/proc/meminfo names no MemAvailable")
+
+
+def peak_bytes() -> int:
+    """The most that this process held: VmHWM, since ru_maxrss also counts what its parent held before exec."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except FileNotFoundError as error:
+        raise Missing(f"{folder} holds no config.json: no base model is there") from error
+    except ValueError as error:
+        raise Invalid(f"{folder / 'config.json'} is no JSON") from error
+    if not isinstance(config, dict):
+        raise Invalid(f"{folder / 'config.json'} is no JSON object")
+    return config
+
+
+def _count_parameters(file: Path) -> int:
+    """From the header of a safetensors file: 8 bytes of length, then JSON."""
+    with file.open("rb") as weights:
+        size = int.from_bytes(weights.read(8), "little")
+        if size > 100 * 2**20:
+            raise ValueError(f"{file.name} has a header of {size} bytes")
+        header = json.loads(weights.read(size))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"

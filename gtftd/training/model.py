@@ -1,0 +1,200 @@
+"""The model that learns: a base from a local folder, its trunk and its head apart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from gtftd.errors import Invalid, Missing
+from gtftd.training.layout import Layout
+from gtftd.training.losses import Targets, shift, token_losses
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_PEFT_SWITCH = "_disable_adapters"
+_RESHAPED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+"""Settings of families whose head does more than multiply (Gemma 2, Granite, Cohere): our head would be wrong."""
+
+
+@dataclass
+class Learner:
+    """A causal model with an adapter in it."""
+
+    causal: PreTrainedModel
+    trunk: nn.Module
+    """Everything below the head, adapter included."""
+    head: Tensor
+    """(vocabulary, hidden), frozen."""
+    bias: Tensor | None
+    device: torch.device
+    window: int | None
+    """Of attention, where the family has one: a token sees so many before it."""
+    adapter: dict[str, nn.Parameter] = field(default_factory=dict)
+    """What is learned, by name; float32."""
+    begun: dict[str, Tensor] | None = None
+    """The adapter we began from; None: a fresh one, which does nothing."""
+    peft: object = None
+    """What peft made of it, to be written by it."""
+
+    def token_losses(self, layout: Layout) -> tuple[Tensor, Targets]:
+        """-log p of each supervised token, (n,): one forward pass of the trunk, and of the head where it is needed."""
+        targets = shift(layout, self.device)
+        hidden = self._hidden(layout)[targets.where]  # (n, hidden)
+        return token_losses(hidden, self.head, self.bias, targets.tokens), targets
+
+    def _hidden(self, layout: Layout) -> Tensor:
+        """(length, hidden)"""
+        length = len(layout.tokens)
+        if self.window is not None and length > self.window and not layout.is_plain:
+            raise Invalid(
+                f"a packed row of {length} tokens is longer than the model's attention window of {self.window}; "
+                f"set data.most_tokens to {self.window} or less"
+            )
+        outputs = self.trunk(
+            input_ids=self._line(layout.tokens),
+            position_ids=self._line(layout.positions),
+            attention_mask=None if layout.is_plain else torch.from_numpy(layout.visible()).to(self.device)[None, None],
+            use_cache=False,
+        )
+        hidden: Tensor = outputs.last_hidden_state[0]
+        return hidden
+
+    def _line(self, values: object) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.long, device=self.device)[None]
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """The model as it was before the run, without gradients: the adapter off, or the one we began from.
+
+        Not between a forward pass and its backward: the same weights serve both.
+        """
+        was_training = self.trunk.training
+        self.trunk.eval()
+        swap = self._adapter_off() if self.begun is None else self._adapter_as_begun(self.begun)
+        try:
+            with torch.no_grad(), swap:
+                yield
+        finally:
+            self.trunk.train(was_training)
+
+    @contextmanager
+    def _adapter_off(self) -> Iterator[None]:
+        layers = [module for module in self.trunk.modules() if hasattr(module, "lora_A")]
+        for layer in layers:
+            setattr(layer, _PEFT_SWITCH, True)  # peft's own switch also freezes the weights, one by one
+        try:
+            yield
+        finally:
+            for layer in layers:
+                setattr(layer, _PEFT_SWITCH, False)
+
+    @contextmanager
+    def _adapter_as_begun(self, begun: dict[str, Tensor]) -> Iterator[None]:
+        now = {name: tensor.detach().clone() for name, tensor in self.adapter.items()}
+        self.put_adapter(begun)
+        try:
+            yield
+        finally:
+            self.put_adapter(now)
+
+    def copy_adapter(self) -> dict[str, Tensor]:
+        """On the CPU, by the names of `adapter`."""
+        return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in self.adapter.items()}
+
+    def put_adapter(self, tensors: dict[str, Tensor]) -> None:
+        """Raises Invalid when these are the weights of another adapter."""
+        if tensors.keys() != self.adapter.keys():
+            raise Invalid(
+                f"{len(tensors)} tensors for an adapter of {len(self.adapter)}: it is another adapter's state"
+            )
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                self.adapter[name].copy_(tensor)
+
+
+def load_base(folder: Path) -> PreTrainedModel:
+    """From a local folder only, and no code from it; every weight frozen. Raises Missing or Invalid."""
+    from transformers import AutoModelForCausalLM, PreTrainedModel  # seconds: not for those who only want `Learner`
+    from transformers.utils import logging as chatter
+
+    if not (folder / "config.json").is_file():
+        raise Missing(f"{folder} holds no config.json: no base model is there")
+    chatter.disable_progress_bar()  # type: ignore[no-untyped-call]
+    chatter.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.getLogger("transformers").propagate = False
+    device = choose_device()
+    try:
+        causal = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            dtype=choose_dtype(device),
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise Invalid(f"the base model in {folder} does not load: {error}") from error
+    assert isinstance(causal, PreTrainedModel)
+    _check_head(causal)
+    causal.requires_grad_(requires_grad=False)
+    causal.to(device)  # type: ignore[arg-type]  # the decorator of transformers hides the signature
+    return causal
+
+
+def _check_head(causal: PreTrainedModel) -> None:
+    for name in _RESHAPED_LOGITS:
+        if getattr(causal.config, name, None) not in {None, 1.0}:
+            raise Invalid(f"models of type {causal.config.model_type} reshape their logits ({name}): not supported")
+
+
+def make_learner(causal: PreTrainedModel) -> Learner:
+    """The parts of a model that has its adapter already."""
+    head = causal.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if not isinstance(head, nn.Linear):
+        raise Invalid(f"the head of {causal.config.model_type} is no linear layer: not supported")
+    trunk = causal.base_model
+    assert isinstance(trunk, nn.Module)
+    trunk.train()
+    return Learner(
+        causal=causal,
+        trunk=trunk,
+        head=head.weight,
+        bias=head.bias,
+        device=head.weight.device,
+        window=_window(causal),
+    )
+
+
+def _window(causal: PreTrainedModel) -> int | None:
+    if not getattr(causal.config, "use_sliding_window", True):
+        return None
+    window: int | None = getattr(causal.config, "sliding_window", None)
+    return window
+
+
+def choose_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where there are units for it; on other CPUs it is twenty times slower than float32."""
+    if device.type == "cuda":
+        return torch.bfloat16
+    flags = _cpu_flags()
+    return torch.bfloat16 if flags & {"amx_bf16", "avx512_bf16"} else torch.float32
+
+
+def _cpu_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
