@@ -15,13 +15,13 @@ from hashlib import file_digest
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from gtftd.errors import NoSpace
+from gtftd.errors import Corrupt, NoSpace
 from gtftd.schemas.event import Frozen
 from gtftd.state.files import fsync_folder, is_full, write_atomic
 from gtftd.training.batches import Flags, Tokens
@@ -58,15 +58,25 @@ class Writer:
         self._end = 0
 
     def __enter__(self) -> Self:
+        """Raises NoSpace."""
         shutil.rmtree(self._aside, ignore_errors=True)
-        self._aside.mkdir(parents=True, mode=0o700)
-        self._files = {name: (self._aside / f"{name}.bin").open("wb") for name in _TYPES}
-        self._write("bounds", np.zeros(1, np.int64))
+        try:
+            with _no_space(self._aside):
+                self._aside.mkdir(parents=True, mode=0o700)
+                for name in _TYPES:
+                    self._files[name] = (self._aside / f"{name}.bin").open("wb")
+            self._write("bounds", np.zeros(1, np.int64))
+        except BaseException:
+            self._discard()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with contextlib.suppress(OSError):  # a full disk again: it has been told
-            for file in self._files.values():
+        self._discard()
+
+    def _discard(self) -> None:
+        for file in self._files.values():
+            with contextlib.suppress(OSError):  # a full disk again: it has been told
                 file.close()
         shutil.rmtree(self._aside, ignore_errors=True)
 
@@ -105,11 +115,10 @@ class Reader:
     def __init__(self, folder: Path, kept: Kept) -> None:
         self.report = kept.report
         self._parts = kept.parts
-        self._tokens = _mapped(folder, "tokens")
-        self._supervised = _mapped(folder, "supervised")
-        self._bounds: NDArray[np.int64] = np.array(_mapped(folder, "bounds"))
-        self._weights = _mapped(folder, "weights")
-        self._goods = _mapped(folder, "goods")
+        self._folder = folder
+        self._bounds: NDArray[np.int64] = _read(folder, "bounds")
+        self._weights = _read(folder, "weights")
+        self._goods = _read(folder, "goods")
 
     @classmethod
     def open(cls, folder: Path, key: str) -> Self | None:
@@ -132,10 +141,11 @@ class Reader:
         return found
 
     def sequences(self, example: int) -> list[tuple[Tokens, Flags]]:
+        """Raises Corrupt when the files changed since they were opened."""
         first = example * self._parts
         bounds = self._bounds[first : first + self._parts + 1]
         return [
-            (np.array(self._tokens[start:stop]), np.array(self._supervised[start:stop]))
+            (_read(self._folder, "tokens", start, stop), _read(self._folder, "supervised", start, stop))
             for start, stop in pairwise(bounds)
         ]
 
@@ -146,11 +156,16 @@ class Reader:
         return bool(self._goods[example])
 
 
-def _mapped(folder: Path, name: str) -> NDArray[np.generic]:
-    path = folder / f"{name}.bin"
-    if path.stat().st_size == 0:  # nothing can be mapped of an empty file
-        return np.zeros(0, _TYPES[name])
-    return np.memmap(path, _TYPES[name], mode="r")
+def _read(folder: Path, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+    """Read, not mapped: a mapped file that somebody cuts short ends the process with SIGBUS."""
+    path, kind = folder / f"{name}.bin", _TYPES[name]
+    try:
+        found = np.fromfile(path, kind, -1 if stop is None else int(stop - start), offset=int(start) * kind.itemsize)
+    except OSError as error:
+        raise Corrupt(f"{path} cannot be read: {error.strerror}; start the run again, it makes it anew") from error
+    if stop is not None and len(found) != stop - start:
+        raise Corrupt(f"{path} is shorter than it was; start the run again, it makes it anew")
+    return found
 
 
 def _sum(path: Path) -> str:

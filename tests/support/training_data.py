@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from gtftd.schemas.training import RunSpec, TrainSettings
+from gtftd.training.batches import Tokens
 from gtftd.training.chat import Turn
 from gtftd.training.encoding import Encoder
 from tests.support.tiny_base import tiny_base
@@ -38,7 +38,8 @@ THINKING = (
     "{% if message.role == 'assistant' and loop.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
     "{{ message.content }}"
     "{% for call in message.tool_calls or [] %}{% set call = call.function %}"
-    "{{ '\n<tool_call>\n{\"name\": \"' + call.name + '\", \"arguments\": ' + (call.arguments | tojson) + '}\n</tool_call>' }}"
+    '{{ \'\n<tool_call>\n{"name": "\' + call.name + \'", "arguments": \' + '
+    "(call.arguments | tojson) + '}\n</tool_call>' }}"
     "{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
@@ -76,9 +77,9 @@ def spec(state_dir: Path, snapshot: str, base: Path, **settings: Any) -> RunSpec
     )  # fmt: skip
 
 
-def decode(one: Encoder, tokens: Sequence[int]) -> str:
+def decode(one: Encoder, tokens: Tokens) -> str:
     """Specials included."""
-    return str(one._tokenizer.decode(list(map(int, tokens)), skip_special_tokens=False))
+    return str(one._tokenizer.decode(tokens.tolist(), skip_special_tokens=False))
 
 
 HOSTILE = (

@@ -43,7 +43,7 @@ def bytes_of(one: Encoder, tokens: Any) -> list[bytes]:
     table = {char: byte for byte, char in _byte_chars().items()}
     found = []
     for token in map(int, tokens):
-        text = one._tokenizer.id_to_token(token)
+        text = one._tokenizer.id_to_token(token) or ""
         found.append(text.encode() if token in controls else bytes(table[char] for char in text))
     return found
 
