@@ -60,6 +60,7 @@ def add_base(name: str, source: BaseSource, cache: Path, *, any_family: bool = F
         try:
             aside.mkdir(mode=0o700)
             licence = _bring(source, aside, cache)
+            crash_point("base.brought")
             manifest = _judge(name, source, aside, licence, any_family=any_family)
             _seal(aside, manifest)
             _put(aside, cache, manifest.digest)
@@ -74,7 +75,7 @@ def add_base(name: str, source: BaseSource, cache: Path, *, any_family: bool = F
 
 def _bring(source: BaseSource, aside: Path, cache: Path) -> str | None:
     """Every file of it, into the folder aside; returns the licence that it states."""
-    path = Path(source.path)
+    path = Path(source.path).resolve()
     if source.kind == "gguf":
         tensors = check_gguf(path)
         _check_room(cache, sum(2 * count_elements(one.shape, one.name) for one in tensors))

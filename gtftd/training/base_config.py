@@ -68,20 +68,21 @@ def read_shape(folder: Path, tensors: Mapping[str, Tensor], *, any_family: bool 
             f"the base is of the family {config.model_type[:40]!r}; known are {', '.join(FAMILIES)}. "
             "--any-family takes it all the same: then its tensors are not compared with its config"
         )
-    if EMBEDDING not in tensors:
+    if EMBEDDING not in tensors or len(tensors[EMBEDDING].shape) != 2:
         raise Invalid(f"the weights hold no {EMBEDDING}; this is no causal language model that is known here")
     if config.model_type in FAMILIES:
         _check_tensors(config, tensors)
-    dtype = _DTYPES.get(tensors[EMBEDDING].dtype)
-    if dtype is None:
-        raise Refused(f"the weights are stored as {tensors[EMBEDDING].dtype}; add them as float32, float16 or bfloat16")
+    strange = sorted({one.dtype for one in tensors.values()} - set(_DTYPES))
+    if strange:
+        raise Refused(f"weights are stored as {', '.join(strange)}; add them as float32, float16 or bfloat16")
     rows, hidden_size = tensors[EMBEDDING].shape
     counted = [one for name, one in tensors.items() if not (config.tie_word_embeddings and name == HEAD)]
     return BaseShape(
         family=config.model_type, parameters=sum(math.prod(one.shape) for one in counted),
         layers=config.num_hidden_layers, hidden_size=hidden_size, middle_size=config.intermediate_size,
         heads=config.num_attention_heads, key_heads=config.key_heads, head_size=config.head_size, vocabulary=rows,
-        context=config.max_position_embeddings, dtype=dtype, tied=config.tie_word_embeddings,
+        context=config.max_position_embeddings, dtype=_DTYPES[tensors[EMBEDDING].dtype],
+        tied=config.tie_word_embeddings,
     )  # fmt: skip
 
 

@@ -82,8 +82,9 @@ def take(source: Path, target: Path) -> None:
 
 
 def seal(path: Path) -> BaseFile:
-    """On the disk, read-only, with its sum."""
-    path.chmod(0o444)
+    """On the disk, read-only, with its sum. What is read-only already may be linked, and stays as it is."""
+    if path.stat().st_mode & 0o222:
+        path.chmod(0o444)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

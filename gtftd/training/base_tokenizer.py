@@ -58,8 +58,11 @@ def _load(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def _template_of(loaded: PreTrainedTokenizerFast) -> str:
-    if isinstance(loaded.chat_template, str) and loaded.chat_template.strip():
-        return loaded.chat_template
+    template: object = loaded.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    if isinstance(template, str) and template.strip():
+        return template
     raise Refused(
         "the base has no chat template: it was never taught turns, and nothing says where one ends. Add the variant "
         "that is called Instruct or Chat, or put the chat_template.jinja of its family beside its config.json"

@@ -49,6 +49,8 @@ def dequantise(source: Path, folder: Path) -> str | None:
             f"{source.name} is of the architecture {architecture[:40]!r}; known are {', '.join(ARCHITECTURES)}. "
             "Add its directory of safetensors instead"
         )
+    if (_text(reader, "split.count") or "0") not in ("0", "1"):
+        raise Refused(f"{source.name} is one part of several; join them with `llama-gguf-split --merge` first")
     config = _write_config(source, folder)
     _write_tokenizer(source, folder, context=config["max_position_embeddings"])
     heads = (config["num_attention_heads"], config["num_key_value_heads"])
@@ -90,6 +92,8 @@ def _weights(reader: Any, permuted_heads: tuple[int, int] | None) -> Iterator[tu
             raise Refused(
                 f"{tensor.name[:64]} is stored as {tensor.tensor_type.name}, which is not read here"
             ) from error
+        if not np.isfinite(weight).all():
+            raise Invalid(f"{tensor.name[:64]} holds NaN or Inf")
         if permuted_heads and name.endswith(("q_proj.weight", "k_proj.weight")):
             weight = unpermuted(weight, permuted_heads["k_proj" in name])
         yield name, weight
