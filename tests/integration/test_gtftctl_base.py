@@ -91,12 +91,12 @@ def test_a_gguf_becomes_the_weights_it_was_made_of(ctl: Ctl, tmp_path: Path) -> 
     assert (0, base["digest"]) == (no_child.returncode, json.loads(no_child.stdout)["digest"])
 
 
+@pytest.mark.heavy
 def test_a_quantised_gguf_becomes_bfloat16_and_what_is_strange_is_refused(ctl: Ctl, tmp_path: Path) -> None:
     """A tensor without a place, as Llama 3's scaled positions have, would be lost silently."""
     source = tiny_base(tmp_path / "source")
-    assert (
-        "bfloat16" == ctl.json("add", "q8", "--from", tiny_gguf(tmp_path / "q8.gguf", source, quantised=True))["dtype"]
-    )
+    quantised = tiny_gguf(tmp_path / "q8.gguf", source, quantised=True)
+    assert "bfloat16" == ctl.json("add", "q8", "--from", quantised)["dtype"]
     strange = tiny_gguf(tmp_path / "strange.gguf", source, extra="rope_freqs.weight")
     told = ctl("add", "strange", "--from", strange)
     assert (1, True) == (told.returncode, "rope_freqs" in told.stderr)
@@ -106,9 +106,16 @@ def test_a_quantised_gguf_becomes_bfloat16_and_what_is_strange_is_refused(ctl: C
     assert ["q8"] == [base["name"] for base in ctl.json("list")]
 
 
-@pytest.mark.parametrize("point", ["base.copied", "base.sealed"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "base.brought",
+        pytest.param("base.copied", marks=pytest.mark.heavy),
+        pytest.param("base.sealed", marks=pytest.mark.heavy),
+    ],
+)
 def test_a_kill_leaves_no_half_base(ctl: Ctl, tmp_path: Path, point: str) -> None:
-    """The child is killed before and after its manifest: nothing is named, and the next add finds nothing of it."""
+    """The child is killed before its checks, before and after its manifest: nothing is named, and the next add finds nothing of it."""
     source = tiny_base(tmp_path / "source")
     killed = ctl("add", "tiny", "--from", source, GTFTD_CRASH_AT=point)
     assert (1, True) == (killed.returncode, signal.SIGKILL.name in killed.stderr), killed
@@ -118,6 +125,7 @@ def test_a_kill_leaves_no_half_base(ctl: Ctl, tmp_path: Path, point: str) -> Non
     assert {"tiny": []} == ctl.json("verify")
 
 
+@pytest.mark.heavy
 @pytest.mark.root
 def test_a_full_disk_is_told_and_leaves_nothing(ctl: Ctl, tmp_path: Path) -> None:
     """And with room again, the same command works."""
