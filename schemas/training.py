@@ -94,6 +94,8 @@ class RunSpec(Frozen):
     adapter: str | None = None
     """A folder with a PEFT adapter to begin from."""
     parent: str | None = None
+    stacked_on: Series | None = None
+    """Of an adapter for a task: the role on whose model it is stacked; None: on any with the same base."""
     settings: TrainSettings
     origins: Mapping[str, str] = Field(default_factory=dict)
     """Dotted name of each setting that is no default -> where it came from."""

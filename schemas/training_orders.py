@@ -24,6 +24,8 @@ class TrainOrder(Frozen):
     role: Series
     """Of an adapter for a task: the task."""
     kind: Kind = "role"
+    stacked_on: Series | None = None
+    """Of an adapter for a task: the role whose model it is for."""
     snapshot: Annotated[str, Field(min_length=1, max_length=100)] = "latest"
     base: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """None: the base of the configuration."""

@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gtftd.jobs.decide import Verdict
-    from gtftd.jobs.listing import read_run, read_runs, unended_runs
+    from gtftd.jobs.listing import read_run, read_runs, unended_runs, wish
     from gtftd.jobs.rundir import RunFolder, runs_folder
     from gtftd.jobs.supervisor import Listener, Supervisor
 
-__all__ = ["Listener", "RunFolder", "Supervisor", "Verdict", "read_run", "read_runs", "runs_folder", "unended_runs"]
+__all__ = [
+    "Listener",
+    "RunFolder",
+    "Supervisor",
+    "Verdict",
+    "read_run",
+    "read_runs",
+    "runs_folder",
+    "unended_runs",
+    "wish",
+]
 _WHERE = {
     "Listener": "supervisor", "RunFolder": "rundir", "Supervisor": "supervisor", "Verdict": "decide",
     "read_run": "listing", "read_runs": "listing", "runs_folder": "rundir", "unended_runs": "listing",
+    "wish": "listing",
 }  # fmt: skip
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gtftd.errors import Refused
 from gtftd.jobs.adopt import lock_holder
+from gtftd.jobs.marks import make_wish
 from gtftd.jobs.rundir import RunFolder, all_runs
 from gtftd.schemas.training import RunResult, RunSpec
-from gtftd.schemas.training_orders import RunView, Stage, Wish
+from gtftd.schemas.training_orders import RunView, Stage, Will, Wish
 
 
 def read_runs(state_dir: Path, limit: int = 50) -> list[RunView]:
@@ -27,6 +29,19 @@ def unended_runs(state_dir: Path) -> list[RunFolder]:
     """Those of which something is still to be done, in the order in which they were asked for."""
     known = [(folder.try_spec(), folder) for folder in all_runs(state_dir) if folder.settled() is None]
     return [folder for spec, folder in sorted(((s, f) for s, f in known if s), key=lambda one: _order(one[0]))]
+
+
+def wish(state_dir: Path, run: str, will: Will, by: str) -> RunView:
+    """What an operator wants of a run from now on. Raises Missing, and Refused for a run that has ended."""
+    now = read_run(state_dir, run)
+    folder = RunFolder(Path(now.folder))
+    if folder.settled() is not None or now.stage in ("done", "failed"):
+        raise Refused(f"{now.run} has ended: {now.stage}; `gtftctl train` starts another one")
+    before = folder.wish()
+    if before is not None and before.will == "stop" and will != "stop":
+        raise Refused(f"{now.run} is told to stop for good; `gtftctl train` starts another one")
+    make_wish(folder, will, by)
+    return read_run(state_dir, now.run)
 
 
 def view(folder: RunFolder, spec: RunSpec) -> RunView:

@@ -1,0 +1,78 @@
+"""Training runs: planned, started, followed, and taken up; in the daemon, or in a process beside gtftctl."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from gtftd.health import Health
+from gtftd.jobs import RunFolder, Supervisor, Verdict, read_run, read_runs, runs_folder, wish
+from gtftd.programs.training_plan import Planner
+from gtftd.programs.training_records import Records
+from gtftd.registry import Registry
+from gtftd.schemas.settings import TrainingSettings
+from gtftd.schemas.training import RunSpec
+from gtftd.schemas.training_orders import RunView, TrainOrder, Will
+
+
+class Trainings:
+    """The only one who starts runs. Orders return when what was ordered would survive a power cut."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        settings: TrainingSettings,
+        registry: Callable[[], Registry],
+        health: Health,
+        *,
+        is_stopped: Callable[[], bool],
+        changed: Callable[[], None] = lambda: None,
+        only: Collection[str] = (),
+    ) -> None:
+        """`is_stopped`: the town's emergency stop stands. `changed`: the records were changed."""
+        self._state_dir = state_dir
+        self._is_stopped = is_stopped
+        self._planner = Planner(state_dir, settings, registry)
+        records = Records(state_dir, registry, changed)
+        self._supervisor = Supervisor(state_dir, settings, records, health, judge=self._judge, only=only)
+
+    async def run(self, *, until_idle: bool = False) -> None:
+        """Until `quit`, or until nothing is left to do. Cancelled, children live on, for the next daemon."""
+        await self._supervisor.run(until_idle=until_idle)
+
+    def quit(self) -> None:
+        """Children save and stop; the next daemon lets them go on."""
+        self._supervisor.quit("its supervisor stops; it goes on with the next one")
+
+    async def start(self, order: TrainOrder) -> RunView:
+        """Raises Missing, Invalid, Refused before anything is started. A run of that name again is that run."""
+        view = await asyncio.to_thread(self._create, order)
+        self._supervisor.wake()
+        return view
+
+    async def list(self, limit: int = 50) -> list[RunView]:
+        return await asyncio.to_thread(read_runs, self._state_dir, limit)
+
+    async def show(self, run: str) -> RunView:
+        return await asyncio.to_thread(read_run, self._state_dir, run)
+
+    async def wish(self, run: str, will: Will, by: str) -> RunView:
+        """Pause, resume or stop. Refused for a run that has ended."""
+        view = await asyncio.to_thread(wish, self._state_dir, run, will, by)
+        self._supervisor.wake()
+        return view
+
+    def _create(self, order: TrainOrder) -> RunView:
+        known = RunFolder(runs_folder(self._state_dir) / order.run) if order.run else None
+        if known is not None and known.try_spec() is not None:
+            return read_run(self._state_dir, known.name)
+        spec = self._planner.plan(order)
+        self._supervisor.create(spec)
+        return read_run(self._state_dir, spec.run)
+
+    def _judge(self, spec: RunSpec) -> Verdict:
+        if (self._state_dir / "snapshots" / spec.snapshot / "tainted.json").exists():
+            why = f"its snapshot {spec.snapshot[:12]} is tainted; build another with `gtftctl corpus snapshot`"
+            return Verdict("end", why)
+        return Verdict("pause", "the town's ESTOP stands") if self._is_stopped() else Verdict()
