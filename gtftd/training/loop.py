@@ -85,6 +85,11 @@ class Loop:
         self._saved_at = time.monotonic()
         self._batches: Iterator[tuple[Batch, Cursor]] = iter(())
 
+    @property
+    def step(self) -> int:
+        """How many steps are behind us."""
+        return self._state.step
+
     def run(self) -> Outcome:
         """To the last step, or until we are to stop; a checkpoint stands at the end of both.
 

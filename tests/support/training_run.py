@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,15 +158,11 @@ def make_run(folder: Path, base: Path, made: TrainSettings, **changed: object) -
     return folder
 
 
-def start(run: Path, *, crash_at: str = "", extra: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start(run: Path) -> subprocess.Popen[bytes]:
     """The child, on one thread."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GTFTD_CRASH_AT": crash_at} | dict(extra or {})
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.support.training_run", str(run)]
     return subprocess.Popen(command, cwd=ROOT, env=environment)
-
-
-def run_child(run: Path, *, crash_at: str = "") -> int:
-    return start(run, crash_at=crash_at).wait(timeout=120)
 
 
 def read_result(run: Path) -> RunResult:
@@ -179,36 +175,50 @@ def read_adapter(run: Path) -> bytes:
     return (run / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
-def live(run: Path, crashes: Sequence[str]) -> list[int]:
-    """A life of the run's child for each place to be killed at ("" for none); how each ended, as of Popen.
+class Nursery:
+    """Lives of runs' children, forked by one process that has imported torch already: tenths of a second each."""
 
-    They are forked by one process that has imported torch already: a life takes tenths of a second.
-    """
-    command = [sys.executable, "-m", "tests.support.training_run", str(run), *(f"at={crash}" for crash in crashes)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=250)
-    endings: list[int] = json.loads(done.stdout)
-    return endings
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.support.training_run"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def live(self, run: Path, *crashes: str) -> list[int]:
+        """One life for each place to be killed at, and a last one to the end; how each ended, as of Popen."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([str(run), *crashes, ""]) + "\n")
+        self._process.stdin.flush()
+        endings: list[int] = json.loads(self._process.stdout.readline())
+        return endings
+
+    def close(self) -> None:
+        self._process.communicate(timeout=30)
 
 
-def _live(run: str, crashes: Sequence[str]) -> None:
+def _serve() -> None:
     """In the process that forks."""
     import gtftd.training.loop
     import gtftd.training.lora  # noqa: F401  # so that no life has to
 
-    endings = []
-    for at in crashes:
-        child = os.fork()
-        if not child:
-            os.environ["GTFTD_CRASH_AT"] = at.removeprefix("at=")
-            importlib.reload(crash)
-            os._exit(train.main([run], open_examples=open_examples))
-        endings.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    print(json.dumps(endings))
+    for line in sys.stdin:
+        run, *crashes = json.loads(line)
+        print(json.dumps([_live(run, crash_at) for crash_at in crashes]), flush=True)
+
+
+def _live(run: str, crash_at: str) -> int:
+    child = os.fork()
+    if not child:
+        os.environ["GTFTD_CRASH_AT"] = crash_at
+        importlib.reload(crash)
+        os._exit(train.main([run], open_examples=open_examples))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        _live(sys.argv[1], sys.argv[2:])
+    if len(sys.argv) == 1:
+        _serve()
     else:
         sys.exit(train.main(open_examples=open_examples))

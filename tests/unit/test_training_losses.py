@@ -39,9 +39,8 @@ def make_learner(folder: Path, family: str = "llama", *, dropout: float = 0.0, s
 
 def gradients(learner: Learner) -> torch.Tensor:
     """All of them in one line; they are forgotten then."""
-    found = torch.cat(
-        [parameter.grad.flatten() for parameter in learner.adapter.values() if parameter.grad is not None]
-    )
+    parts = [parameter.grad for parameter in learner.adapter.values()]
+    found = torch.cat([part.flatten() for part in parts if part is not None])
     for parameter in learner.adapter.values():
         parameter.grad = None
     return found
@@ -106,10 +105,10 @@ def test_a_pair_gives_what_its_completions_give_alone(tmp_path: Path, family: st
     learner = make_learner(tmp_path, family)
     pair = some_pair(np.random.default_rng(2))
     together = log_probs(learner, lay_pair(pair), 2)
-    (together[0] - together[1]).backward()
+    _backward([together[0] - together[1]])
     shared = gradients(learner)
     alone = log_probs_apart(learner, pair)
-    (alone[0] - alone[1]).backward()
+    _backward([alone[0] - alone[1]])
     assert close(together, alone)
     assert close(shared, gradients(learner))
 
@@ -130,9 +129,8 @@ def test_dpo_begins_at_ln_2(tmp_path: Path, begun: bool) -> None:
     if begun:
         learner = _go_on_from(tmp_path, learner)
     pairs = tuple(some_pair(np.random.default_rng(number)) for number in range(3))
-    loss = sum(
-        piece.item() for piece in make_objective(TrainSettings(objective="dpo"), learner).pieces(Batch(pairs=pairs))
-    )
+    dpo = make_objective(TrainSettings(objective="dpo"), learner)
+    loss = sum(piece.item() for piece in dpo.pieces(Batch(pairs=pairs)))
     assert loss == pytest.approx(math.log(2), abs=1e-6)
 
 
@@ -225,7 +223,7 @@ def test_a_task_is_stacked_on_its_role(tmp_path: Path) -> None:
 def test_an_adapter_of_another_rank_is_not_gone_on_with(tmp_path: Path) -> None:
     """The message says which rank it has."""
     lora.write_adapter(make_learner(tmp_path), tmp_path / "role", base_name="tiny")
-    with pytest.raises(Invalid, match="has rank 4, the settings 8: set lora.rank"):
+    with pytest.raises(Invalid, match=r"has rank 4, the settings 8: set lora\.rank"):
         lora.attach(model.load_base(tmp_path / "llama"), LoraSettings(rank=8), begin=tmp_path / "role", kind="role")
 
 
