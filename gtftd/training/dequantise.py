@@ -51,7 +51,12 @@ def dequantise(source: Path, folder: Path) -> str | None:
         )
     if (_text(reader, "split.count") or "0") not in ("0", "1"):
         raise Refused(f"{source.name} is one part of several; join them with `llama-gguf-split --merge` first")
+    if (scaling := _text(reader, f"{architecture}.rope.scaling.type") or "none") != "none":
+        raise Refused(f"{source.name} scales its positions ({scaling}); add its directory of safetensors instead")
     config = _write_config(source, folder)
+    # transformers overlooks this key for qwen3, and takes 128 where a size is not told
+    told = _text(reader, f"{architecture}.attention.key_length")
+    config["head_dim"] = int(told) if told else config["hidden_size"] // config["num_attention_heads"]
     _write_tokenizer(source, folder, context=config["max_position_embeddings"])
     heads = (config["num_attention_heads"], config["num_key_value_heads"])
     dtype = _dtype_of(reader)

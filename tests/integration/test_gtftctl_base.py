@@ -115,7 +115,9 @@ def test_a_quantised_gguf_becomes_bfloat16_and_what_is_strange_is_refused(ctl: C
     ],
 )
 def test_a_kill_leaves_no_half_base(ctl: Ctl, tmp_path: Path, point: str) -> None:
-    """The child is killed before its checks, before and after its manifest: nothing is named, and the next add finds nothing of it."""
+    """The child is killed before its checks, before and after its manifest: nothing is named, and the next
+    add finds nothing of it.
+    """
     source = tiny_base(tmp_path / "source")
     killed = ctl("add", "tiny", "--from", source, GTFTD_CRASH_AT=point)
     assert (1, True) == (killed.returncode, signal.SIGKILL.name in killed.stderr), killed

@@ -16,6 +16,8 @@ NORMAL, UNKNOWN, CONTROL, UNUSED = 1, 2, 3, 5
 _NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output",
     "mlp.gate_proj": "ffn_gate",
@@ -26,15 +28,21 @@ _NAMES = {
 }
 
 
-def tiny_gguf(path: Path, base: Path, *, quantised: bool = False, extra: str | None = None) -> Path:
-    """Of a tiny llama. `quantised`: the projections back from the MLP as Q8_0, whose rows are long enough.
+def tiny_gguf(
+    path: Path, base: Path, *, family: str = "llama", quantised: bool = False, extra: str | None = None
+) -> Path:
+    """Of a tiny base of that family, llama, qwen2 or qwen3.
+
+    `quantised`: the projections back from the MLP as Q8_0, whose rows are long enough.
     `extra`: the name of a tensor that does not belong there.
     """
-    writer = GGUFWriter(path, "llama")
+    writer = GGUFWriter(path, family)
     _write_shape(writer)
-    _write_tokenizer(writer, base)
+    _write_tokenizer(writer, base, "smollm" if family == "llama" else "qwen2")
     for name, weight in load_file(base / "model.safetensors").items():
-        _write_tensor(writer, name, weight, quantised=quantised)
+        if family == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
+            weight = _interleaved(weight, HEADS if "q_proj" in name else KEY_HEADS)
+        _write_tensor(writer, _told(name), weight, quantised=quantised)
     if extra:
         writer.add_tensor(extra, np.ones(8, np.float32))
     writer.write_header_to_file()
@@ -44,10 +52,7 @@ def tiny_gguf(path: Path, base: Path, *, quantised: bool = False, extra: str | N
     return path
 
 
-def _write_tensor(writer: GGUFWriter, name: str, weight: NDArray[np.float32], *, quantised: bool) -> None:
-    told = _told(name)
-    if "attn_q" in told or "attn_k" in told:
-        weight = _interleaved(weight, HEADS if "attn_q" in told else KEY_HEADS)
+def _write_tensor(writer: GGUFWriter, told: str, weight: NDArray[np.float32], *, quantised: bool) -> None:
     if quantised and "ffn_down" in told:
         kind = GGMLQuantizationType.Q8_0
         writer.add_tensor(told, quants.quantize(weight, kind), raw_dtype=kind)
@@ -80,18 +85,20 @@ def _write_shape(writer: GGUFWriter) -> None:
     writer.add_head_count_kv(KEY_HEADS)
     writer.add_rope_freq_base(10000.0)
     writer.add_rope_dimension_count(HEAD)
+    writer.add_key_length(HEAD)
+    writer.add_value_length(HEAD)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(ROWS)
 
 
-def _write_tokenizer(writer: GGUFWriter, base: Path) -> None:
+def _write_tokenizer(writer: GGUFWriter, base: Path, pre: str) -> None:
     told = json.loads((base / "tokenizer.json").read_text())
     tokens = sorted(told["model"]["vocab"], key=told["model"]["vocab"].__getitem__)
     special = {one["content"] for one in told["added_tokens"]}
     types = [CONTROL if token in special else NORMAL for token in tokens]
     unused = [f"[PAD{number}]" for number in range(len(tokens), ROWS)]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens + unused)
     writer.add_token_types(types + [UNUSED] * len(unused))
     writer.add_token_merges([" ".join(merge) for merge in told["model"]["merges"]])

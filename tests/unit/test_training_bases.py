@@ -16,8 +16,10 @@ from gtftd.errors import Conflict, Corrupt, GtftdError, Invalid, Missing, NotRea
 from gtftd.programs.base import add_base
 from gtftd.training import base_source
 from gtftd.training.base_source import find_source
-from gtftd.training.bases import MANIFEST, Base, BaseSource, BaseStore, cache_folder
+from gtftd.training.bases import MANIFEST, Base, BaseShape, BaseSource, BaseStore, cache_folder
 from tests.support.tiny_base import ROWS, tiny_base
+
+SHAPE = set(BaseShape.model_fields)
 
 pytest.importorskip("transformers")
 
@@ -44,6 +46,22 @@ def test_a_directory_becomes_a_base(tmp_path: Path, store: BaseStore, family: st
     assert (479, 1, 2, 2) == (tokenizer.highest_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id)
     assert (2, "<|im_end|>", ("system", "tool")) == (tokenizer.end_of_turn_id, tokenizer.end_of_turn, tokenizer.roles)
     assert () == store.verify("tiny")
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_a_gguf_becomes_the_weights_it_was_made_of(tmp_path: Path, store: BaseStore, family: str) -> None:
+    """Float32 comes back bit for bit, under the names and in the order of rows that transformers wants."""
+    pytest.importorskip("gguf")
+    from tests.support.tiny_gguf import tiny_gguf
+
+    source = tiny_base(tmp_path / "source", family=family)
+    base = added(store, tiny_gguf(tmp_path / "tiny.gguf", source, family=family))
+    expected, made = load_file(source / "model.safetensors"), load_file(base.folder / "model.safetensors")
+    assert expected.keys() == made.keys()
+    assert [] == [name for name in expected if not np.array_equal(expected[name], made[name])]
+    direct = added(store, source, "direct")
+    assert base.model_dump(include=SHAPE) == direct.model_dump(include=SHAPE)
+    assert 1 == base.source.converter
 
 
 def test_a_base_is_named_by_its_content(tmp_path: Path, store: BaseStore) -> None:
