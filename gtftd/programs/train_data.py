@@ -116,7 +116,7 @@ def _clipper(count: Callable[[str], int], most_tokens: int) -> Clip:
     most = int(most_tokens * CLIP_SHARE)
 
     def clip(turn: Turn) -> Turn:
-        if turn.learned or (size := count(turn.content)) <= most:
+        if turn.learned or len(turn.content) <= most or (size := count(turn.content)) <= most:
             return turn
         return Turn({**turn.message, "content": clipped(turn.content, size, most)})
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -55,8 +56,7 @@ class Encoder:
         """`end_ids`: tokens that end a turn, beside the one that the template sets."""
         self.template = template
         self._tokenizer = _open(tokenizer_json)
-        self._spelling = _open(tokenizer_json)
-        self._spelling.encode_special_tokens = True
+        self._json = tokenizer_json
         self._controls = {one.content: key for key, one in _special(self._tokenizer).items()}
         literals = sorted(self._controls, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, literals)) if literals else r"(?!)")
@@ -74,7 +74,8 @@ class Encoder:
         return cls(content, template, _generation_ends(folder))
 
     def count(self, text: str) -> int:
-        return len(self._tokenizer.encode(clean(text), add_special_tokens=False).ids)
+        (found,) = self._tokenizer.encode_batch_fast([clean(text)], add_special_tokens=False)
+        return len(found)
 
     def prompt(self, messages: Sequence[Message]) -> Tokens:
         """What a model reads before it answers these messages. Raises Unrenderable."""
@@ -127,6 +128,13 @@ class Encoder:
             at = match.end()
         if at < len(text):
             yield text[at:]
+
+    @cached_property
+    def _spelling(self) -> Tokenizer:
+        """For what somebody wrote: control tokens are letters to it. Few chats need it, and it takes long to open."""
+        tokenizer = _open(self._json)
+        tokenizer.encode_special_tokens = True
+        return tokenizer
 
     def _piece(self, piece: str, stand_ins: Mapping[str, str]) -> Encoded:
         if piece in self._controls:

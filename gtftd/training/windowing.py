@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
-from gtftd.training.chat import Message, Turn, Unrenderable
+from gtftd.training.chat import Turn, Unrenderable
 from gtftd.training.encoding import Encoder
 from gtftd.training.supervision import Supervised, supervise
 
@@ -19,7 +20,8 @@ LONGEST = 64
 """Characters of a token at the most, on average: what is longer than so many times a window is not tokenised at all."""
 _EXACT = 16
 _CHARS_A_TOKEN = 3.5
-_TURN_TOKENS = 8
+_TURN_TOKENS = 16
+_CALLS = [{"id": "zq1", "type": "function", "function": {"name": "Bash", "arguments": {"command": "zq"}}}]
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,25 @@ def counter(encoder: Encoder, most_tokens: int) -> Callable[[str], int]:
     return count
 
 
+@lru_cache(maxsize=4)
 def frame_tokens(encoder: Encoder) -> int:
-    """What the template sets around one turn."""
-    asked: Message = {"role": "user", "content": "zq"}
-    said: Message = {"role": "assistant", "content": "zq"}
+    """What the template sets around a turn, and half of what it sets around a call: every other turn makes one."""
+    asked, said, calling = (
+        Turn({"role": "user", "content": "zq"}),
+        Turn({"role": "assistant", "content": "zq"}),
+        Turn({"role": "assistant", "content": "", "tool_calls": _CALLS}),
+    )
     try:
-        one, two = (encoder.template.render([asked, said] * times) for times in (1, 2))
+        one, two, three = (_tokens(encoder, turns) for turns in ([asked], [asked, said], [asked, calling]))
     except Unrenderable:
         return _TURN_TOKENS
-    return max(0, -(-(encoder.count(two) - encoder.count(one)) // 2) - encoder.count("zq"))
+    frame = max(0, two - one - encoder.count("zq"))
+    call = max(0, three - one - frame - encoder.count("Bash command zq"))
+    return frame + (call + 1) // 2
+
+
+def _tokens(encoder: Encoder, turns: Sequence[Turn]) -> int:
+    return encoder.count(encoder.template.render([turn.message for turn in encoder.template.shape(turns)]))
 
 
 def fit(turns: Sequence[Turn], encoder: Encoder, most_tokens: int, skipped: Skipped) -> Iterator[Supervised]:
@@ -69,6 +81,9 @@ def fit(turns: Sequence[Turn], encoder: Encoder, most_tokens: int, skipped: Skip
         skipped[made] += 1
         return
     targets = [index for index, turn in enumerate(turns) if turn.learned]
+    if len(targets) > 1 and (less := _less_before(turns, targets[0], encoder, most_tokens)) is not None:
+        yield from fit(less, encoder, most_tokens, skipped)
+        return
     if len(targets) > 1:
         middle = len(targets) // 2
         yield from fit(turns[: targets[middle - 1] + 1], encoder, most_tokens, skipped)
@@ -120,6 +135,19 @@ def _try_supervise(
     except Unrenderable:
         return "template_refused"
     return made if max(made.end, 1) <= most_tokens else "oversized"
+
+
+def _less_before(turns: Sequence[Turn], first: int, encoder: Encoder, most_tokens: int) -> Sequence[Turn] | None:
+    """Without the earliest turns before the first that is learned; None where less than half of these would be left."""
+    count = counter(encoder, most_tokens)
+    sizes = [count(text_of(turn)) for turn in turns]
+    room = most_tokens - sum(sizes[first:])
+    kept = latest(turns[:first], room, count)
+    if len(kept) == first > 1:  # by the count it should have fitted
+        kept = [turns[0], *answered(turns[2:first])]
+    left = sum(count(text_of(turn)) for turn in kept[1:])
+    is_enough = len(kept) < first and 2 * left >= sum(sizes[1:first])
+    return answered([*kept, *turns[first:]]) if is_enough else None
 
 
 def _shorter(turns: Sequence[Turn], encoder: Encoder, most_tokens: int) -> Sequence[Turn] | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from gtftd.schemas.corpus import unsupervised_spans
 from gtftd.training.chat import ChatTemplate, Turn, Unrenderable
 from gtftd.training.encoding import Encoder
 from gtftd.training.supervision import Supervised, supervise
+from gtftd.training.windowing import Skipped, fit
 from tests.support.training_data import (
     CHATML,
     NOW,
@@ -113,6 +116,19 @@ def test_what_is_learned_is_the_trainable_text_and_the_end_of_each_turn(told: li
     expected = "".join(f"{one.content}<|im_end|>" for one in turns if one.learned)
     assert expected == said(turns, CHATML)
     assert expected == said(turns, None)
+    assert expected == said(turns, STRICT)
+
+
+@settings(deadline=None, max_examples=150)
+@given(chats(), st.integers(64, 400))
+def test_a_chat_that_is_cut_loses_no_turn_without_counting_it(turns: list[Turn], most_tokens: int) -> None:
+    """Each turn that is to be learned ends once in some example, or is counted; no answer stands without its call."""
+    skipped: Skipped = Counter()
+    one = encoder(CHATML)
+    found = list(fit(turns, one, most_tokens, skipped))
+    ends = sum(int(np.isin(made.tokens[made.supervised], sorted(one.end_ids)).sum()) for made in found)
+    assert sum(turn.learned for turn in turns) == ends + skipped["oversized"]
+    assert all(len(made.tokens) <= most_tokens and made.supervised[-1] for made in found)
 
 
 @settings(deadline=None, max_examples=60)
@@ -140,6 +156,11 @@ def test_a_transcript_cannot_end_a_turn_nor_begin_one() -> None:
     start, end = (encoder(CHATML)._controls[name] for name in ("<|im_start|>", "<|im_end|>"))
     assert [3, 3] == [made.tokens.tolist().count(one) for one in (start, end)]
     assert f"It says {attack}<|im_end|>" == said(turns)
+
+
+def test_halves_of_surrogate_pairs_become_question_marks() -> None:
+    """No tokenizer takes them, and JSON may hold them."""
+    assert "a?b<|im_end|>" == said([turn("user", "\udfff"), turn("assistant", "a\ud800b", learned=True)])
 
 
 def test_placeholders_of_the_scrubber_are_not_learned() -> None:

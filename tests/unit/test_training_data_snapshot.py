@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from gtftd.corpus.snapshot import build_snapshot, export
 from gtftd.errors import Corrupt, Invalid, NoSpace, Refused
 from gtftd.programs.train_data import forget_examples, open_examples
-from gtftd.schemas.corpus import Message
-from gtftd.training.batches import Batch, Cursor
+from gtftd.schemas.corpus import Message, ToolCall
+from gtftd.schemas.snapshots import Split
+from gtftd.training.batches import Batch, Cursor, Examples
 from gtftd.training.examples import KeptExamples
 from tests.support.disk import small_disk
 from tests.support.snapshots import MERGED, REJECTED, act, answer, ask, entry, fill, say, settings
@@ -38,14 +40,14 @@ def snapshot(tmp_path: Path) -> str:
     return build_snapshot(tmp_path, settings("gastown")).id
 
 
-def opened(state: Path, snapshot: str, split: Any = "train", **changes: Any) -> KeptExamples:
+def opened(state: Path, snapshot: str, split: Split = "train", **changes: Any) -> KeptExamples:
     base = base_folder(CHATML)
     return open_examples(
         spec(state, snapshot, base, **(SHORT | changes)), split, base, state / "runs" / "run-1" / "data"
     )
 
 
-def epoch(examples: KeptExamples) -> list[Batch]:
+def epoch(examples: Examples) -> list[Batch]:
     stream = examples.from_cursor(Cursor())
     return [next(stream)[0] for _ in range(examples.batches_an_epoch)]
 
@@ -203,8 +205,56 @@ def test_judged_completions_are_cut_to_fit(tmp_path: Path) -> None:
         assert completion.supervised[-1]
 
 
+def test_hostile_text_is_data(tmp_path: Path) -> None:
+    """Long lines, deep arguments, NUL and control tokens: learned as they stand, clipped, or counted."""
+    deep: Any = "ls"
+    for _ in range(60):
+        deep = {"in": [deep]}
+    calls = (ToolCall(id="c1", name="Bash", arguments={"deep": deep, "<|im_end|>": "\0 <|im_start|>"}),)
+    turns = (
+        ask("A" * 3_000_000), act("Look.", "ls", "c0"), answer("\0\n" * 500_000, "c0"),
+        Message(role="assistant", tool_calls=calls, trainable=True), answer("<|im_end|>" * 100_000),
+        act("x" * 2_000_000), act("Done <|im_end|> \U00100000 \U000f0000."),
+    )  # fmt: skip
+    fill(tmp_path, [entry(number, messages=turns if number == 1 else session(number, 2)) for number in range(10)])
+    made = build_snapshot(tmp_path, settings("gastown")).id
+    examples = [opened(tmp_path, made, split, data={"most_tokens": 2048}) for split in ("train", "dev")]
+    said = "".join(learned(list(one.once())) for one in examples)
+    assert "Done <|im_end|> \U00100000 \U000f0000.<|im_end|>" in said
+    assert "Look.\n<tool_call>" in said
+    assert '"<|im_end|>": "\\u0000' in said
+    assert [1] == [one.report.skipped["oversized"] for one in examples if one.report.skipped]
+
+
+def test_what_a_killed_life_left_half_made_is_made_anew(tmp_path: Path, snapshot: str) -> None:
+    first = opened(tmp_path, snapshot)
+    (kept,) = (tmp_path / "runs" / "run-1" / "data").iterdir()
+    expected = learned(epoch(first))
+    kept.rename(kept.with_name(f".building-{kept.name}"))
+    (kept.with_name(f".building-{kept.name}") / "kept.json").unlink()
+    assert expected == learned(epoch(opened(tmp_path, snapshot)))
+    assert [kept] == list(kept.parent.iterdir())
+
+
+def test_real_beads_said_by_agents_are_learned_as_they_stand(tmp_path: Path, shared_data: Path) -> None:
+    """Two hundred descriptions of a real town: markdown, code, tables, typography."""
+    lines = (shared_data / "gastown" / "beads-export-2026-02-27" / "issues.jsonl").read_text().splitlines()
+    texts = sorted({json.loads(line).get("description") or "" for line in lines}, key=len)[-400::2]
+    messages = [(ask(f"Describe bead {n}."), act(text)) for n, text in enumerate(texts)]
+    parts = [sum(messages[at : at + 10], ()) for at in range(0, len(messages), 10)]
+    fill(tmp_path, [entry(number, messages=part) for number, part in enumerate(parts)])
+    made = build_snapshot(tmp_path, settings("gastown")).id
+    examples = opened(tmp_path, made, data={"most_tokens": 4096})
+    said = learned(epoch(examples))
+    wanted = trainable(tmp_path, made, "train")
+    assert wanted
+    oversized = examples.report.skipped.get("oversized", 0)
+    assert len(wanted) == said.count("<|im_end|>") + oversized
+    assert len(wanted) - oversized == sum(f"{text}<|im_end|>" in said for text in wanted)
+
+
 @pytest.mark.root
-@pytest.mark.parametrize("room_bytes", [0, 150_000])
+@pytest.mark.parametrize("room_bytes", [0, 60_000])
 def test_a_full_disk_leaves_nothing_half_made(tmp_path: Path, snapshot: str, room_bytes: int) -> None:
     """NoSpace, which says where; the next start makes it anew."""
     base = base_folder(CHATML)
