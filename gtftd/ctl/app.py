@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from gtftd.ctl import (
+    base,
     config,
     corpus,
     emit,
@@ -40,6 +41,7 @@ shell_init.register(app)
 app.add_typer(parked.app, name="parked")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(model.app, name="model")
+app.add_typer(base.app, name="base")
 app.add_typer(job.app, name="job")
 app.add_typer(records.app, name="records")
 app.add_typer(rag.app, name="rag")
