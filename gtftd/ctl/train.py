@@ -177,11 +177,8 @@ def _follow(
     if as_json and not lines:
         show.print_json(view.model_dump(mode="json"))
     elif not as_json:
-        how = (
-            f"`{show.program()} train watch {run}` follows it"
-            if keeper is None
-            else "it is paused; `train resume` goes on"
-        )
+        verb = "watch" if keeper is None else "resume"
+        how = f"`{show.program()} train {verb} {run}` goes on"
         ended = view.stage in ("done", "failed", "stopped")
         show.print_line(end_of(view) if ended else f"{run}: {view.stage}; {how}")
     if interrupted.is_set():

@@ -77,6 +77,7 @@ def test_from_a_snapshot_to_a_registered_adapter(desk: TrainingDesk) -> None:
     ]
 
 
+@pytest.mark.heavy
 def test_the_same_order_again_is_the_same_run(desk: TrainingDesk) -> None:
     for _ in range(2):
         desk.well("--role", "polecat", "--run", "one")
@@ -84,6 +85,7 @@ def test_the_same_order_again_is_the_same_run(desk: TrainingDesk) -> None:
     assert 1 == len((desk.run_folder("one") / "starts.txt").read_text().splitlines())
 
 
+@pytest.mark.heavy
 def test_what_it_says_on_the_way(desk: TrainingDesk) -> None:
     told = desk.well("--role", "polecat", "--run", "one").splitlines()
     assert told[0].startswith("one: sft on tiny, snapshot ")
@@ -105,6 +107,7 @@ def test_ctrl_c_saves_and_pauses_and_resume_goes_on(desk: TrainingDesk) -> None:
     assert 2 == len((desk.run_folder("one") / "starts.txt").read_text().splitlines())
 
 
+@pytest.mark.heavy
 def test_orders_from_beside_reach_a_run_in_the_foreground(desk: TrainingDesk) -> None:
     process = started(desk)
     assert "one is told to stop" in desk.well("stop", "one")
@@ -115,6 +118,7 @@ def test_orders_from_beside_reach_a_run_in_the_foreground(desk: TrainingDesk) ->
     assert [("failed",)] == rows(desk, "SELECT state FROM training_jobs")
 
 
+@pytest.mark.heavy
 def test_a_second_foreground_run_is_told_to_wait(desk: TrainingDesk) -> None:
     process = started(desk)
     refused = desk("--role", "polecat", "--run", "two")
@@ -125,6 +129,7 @@ def test_a_second_foreground_run_is_told_to_wait(desk: TrainingDesk) -> None:
     assert 0 == process.returncode
 
 
+@pytest.mark.heavy
 def test_gtftctl_is_killed_and_the_run_saves_and_stops(desk: TrainingDesk) -> None:
     """Then it is taken up again, and ends once."""
     process = started(desk)
@@ -137,9 +142,11 @@ def test_gtftctl_is_killed_and_the_run_saves_and_stops(desk: TrainingDesk) -> No
     assert [("polecat-v1",)] == rows(desk, "SELECT name FROM models")
 
 
+@pytest.mark.heavy
 def test_everything_is_killed_and_the_run_goes_on(desk: TrainingDesk) -> None:
-    process = started(desk, "--detach")
-    process.communicate(timeout=60)
+    desk.behave(steps=6, save_every=3, wait_at=2)
+    desk.well("--role", "polecat", "--run", "one", "--detach")
+    until(lambda: (desk.run_folder("one") / "waits").exists(), "the child waits")
     keepers = [int(line.split()[0]) for line in _processes("gtftd.programs.train_alone", str(desk.state))]
     child = lock_holder(desk.run_folder("one"))
     assert (1, True) == (len(keepers), child is not None)
@@ -151,26 +158,7 @@ def test_everything_is_killed_and_the_run_goes_on(desk: TrainingDesk) -> None:
     assert [("done",)] == rows(desk, "SELECT state FROM training_jobs")
 
 
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        (("--role", "deacon"), "there is no snapshot for deacon; `gtftctl corpus snapshot --role deacon` builds one"),
-        (("--role", "polecat", "--snapshot", "ffff"), "no snapshot begins with 'ffff'"),
-        (("--role", "polecat", "--base", "other"), "there is no base 'other'"),
-        (("--role", "polecat", "--from", "polecat-v7"), "polecat-v7"),
-        (("--role", "polecat", "--set", "lora.ranks=3"), "unknown setting 'lora.ranks'; did you mean lora.rank?"),
-        (("--role", "polecat", "--objective", "dpo"), "has no pairs, which dpo learns from"),
-        (("show", "nothing"), "no run begins with 'nothing'"),
-    ],
-)
-def test_what_cannot_be_trained_is_refused_before_anything_is_started(
-    desk: TrainingDesk, words: tuple[str, ...], reason: str
-) -> None:
-    refused = desk(*words)
-    assert (1, True) == (refused.returncode, reason in refused.stderr), refused
-    assert not list((desk.state / "runs").glob("*/spec.json"))
-
-
+@pytest.mark.heavy
 def test_snapshots_that_are_not_ready_or_tainted_are_refused(desk: TrainingDesk) -> None:
     manifest = next((desk.state / "snapshots").glob("*/manifest.json"))
     told = json.loads(manifest.read_bytes()) | {"ready": False, "reasons": [{"gate": "no_test", "why": "no test"}]}
@@ -185,6 +173,7 @@ def test_snapshots_that_are_not_ready_or_tainted_are_refused(desk: TrainingDesk)
     assert (1, True) == (refused.returncode, "is tainted: a secret" in refused.stderr)
 
 
+@pytest.mark.heavy
 def test_a_snapshot_that_is_tainted_meanwhile_ends_its_run(desk: TrainingDesk) -> None:
     process = started(desk)
     manifest = next((desk.state / "snapshots").glob("*/manifest.json"))
@@ -195,6 +184,7 @@ def test_a_snapshot_that_is_tainted_meanwhile_ends_its_run(desk: TrainingDesk) -
     assert [("failed",)] == rows(desk, "SELECT state FROM training_jobs")
 
 
+@pytest.mark.heavy
 def test_a_stopped_town_holds_its_runs(desk: TrainingDesk) -> None:
     process = started(desk)
     (desk.town / "ESTOP").write_text("manual")
@@ -205,6 +195,7 @@ def test_a_stopped_town_holds_its_runs(desk: TrainingDesk) -> None:
     assert (0, [("polecat-v1",)]) == (process.returncode, rows(desk, "SELECT name FROM models"))
 
 
+@pytest.mark.heavy
 def test_a_task_is_stacked_on_its_role_and_goes_on_from_a_model(desk: TrainingDesk) -> None:
     desk.well("--role", "polecat")
     desk.well("--role", "polecat", "--task", "code-review", "--from", "polecat-v1")
@@ -213,18 +204,6 @@ def test_a_task_is_stacked_on_its_role_and_goes_on_from_a_model(desk: TrainingDe
     add_base(desk, "other", b'{"other": 1}')
     refused = desk("--role", "polecat", "--base", "other", "--from", "polecat-v1")
     assert "polecat-v1 has another base, tiny" in refused.stderr
-
-
-def test_an_adapter_from_elsewhere_is_not_registered(desk: TrainingDesk) -> None:
-    """What a child says of itself is not believed."""
-    process = started(desk)
-    folder = desk.run_folder("one")
-    os.kill(lock_holder(folder) or 0, signal.SIGSTOP)
-    done = {"status": "done", "steps": 1, "outputs": {"adapter": "../../keys"}, "at": "2026-11-22T00:00:00Z"}
-    (folder / "result.json").write_text(json.dumps(done))
-    os.kill(lock_holder(folder) or 0, signal.SIGKILL)
-    out, _ = process.communicate(timeout=60)
-    assert (1, True) == (process.returncode, "does not lie in its folder" in out), out
 
 
 def test_settings_of_the_role_come_from_the_folder(desk: TrainingDesk) -> None:
