@@ -29,11 +29,14 @@ _HEAD_CHARS = 200
 Row = Mapping[str, object]
 
 
-def open_examples(spec: RunSpec, split: Split, base: Path, cache: Path) -> KeptExamples:
+def open_examples(
+    spec: RunSpec, split: Split, base: Path, cache: Path, *, tick: Callable[[], None] = lambda: None
+) -> KeptExamples:
     """The examples of one split of the run's snapshot: what `cache` holds of it already, or made now.
 
-    `base`: the folder with tokenizer and chat template. Raises Refused for a tainted snapshot, Missing or Invalid for
-    a base without tokenizer or template, Invalid when nothing of the train split would be learned.
+    `base`: the folder with tokenizer and chat template. `tick` is called every few tenths of a second while tokens are
+    made; what it raises ends the making, and nothing is kept. Raises Refused for a tainted snapshot, Missing or
+    Invalid for a base without tokenizer or template, Invalid when nothing of the train split would be learned.
     """
     snapshot = open_snapshot(Path(spec.state_dir), spec.snapshot, for_training=True).manifest.id
     encoder = Encoder.load(base, spec.created_at)
@@ -43,7 +46,7 @@ def open_examples(spec: RunSpec, split: Split, base: Path, cache: Path) -> KeptE
     kept = Reader.open(folder, key)
     if kept is None:
         sources = _sources(spec, snapshot, split, encoder)
-        kept = keep(sources, encoder, layout, folder, key, snapshot=snapshot, split=split)
+        kept = keep(sources, encoder, layout, folder, key, snapshot=snapshot, split=split, tick=tick)
         log.info("examples.made", split=split, examples=len(kept), supervised_tokens=kept.report.supervised_tokens)
     return KeptExamples(kept, layout)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,15 @@ from gtftd.training.batches import Batch, Completion, Cursor, Flags, Pair, Token
 from gtftd.training.encoding import Encoder
 from gtftd.training.kept import Reader, Writer
 from gtftd.training.order import Indices, generator, shuffled
-from gtftd.training.packing import batched, pack, row_of
+from gtftd.training.packing import pack, row_of
 from gtftd.training.pairs import Judged, Preference, part
 from gtftd.training.report import DataReport
 from gtftd.training.windowing import Chat, Skipped, fit
 
 Source = Chat | Preference | Judged
+_TICK = 50
+"""Sources: a few tenths of a second."""
 _PARTS: dict[Objective, int] = {"sft": 1, "dpo": 3, "kto": 2}
-_EPOCHS_KNOWN = 2
 
 
 @dataclass(frozen=True)
@@ -58,28 +59,27 @@ class _Tally:
 class KeptExamples:
     """`gtftd.training.batches.Examples` over a cache of tokens.
 
-    A batch of chats is whole rows with at least `batch_examples` sequences in them (exactly so many without packing),
-    of pairs and judged completions exactly so many; the last batch of an epoch may have fewer.
+    A batch has exactly `batch_examples` examples, in as few rows as they fit into where they are packed; the last batch
+    of an epoch has what is left.
     """
 
     def __init__(self, kept: Reader, layout: Layout) -> None:
         self._kept = kept
         self._layout = layout
-        self._plan = lru_cache(maxsize=_EPOCHS_KNOWN)(self._planned)
+        self._order = lru_cache(maxsize=1)(lambda epoch: shuffled(len(kept), generator(layout.seed, epoch)))
 
-    @property
+    @cached_property
     def report(self) -> DataReport:
         """With the rows of the first epoch."""
         if self._layout.objective != "sft" or not self.count:
             return self._kept.report
-        rows = sum(len(batch) for batch in self._plan(0))
+        rows = sum(len(self._rows(self._order(0), number)) for number in range(self.batches_an_epoch))
         filled = self._kept.report.tokens / (rows * self._layout.most_tokens)
         return self._kept.report.model_copy(update={"rows": rows, "filled": round(filled, 4)})
 
     @property
     def batches_an_epoch(self) -> int:
-        """Of the first epoch; packing may give later ones a few more or less."""
-        return len(self._plan(0))
+        return -(-self.count // self._layout.batch_examples)
 
     @property
     def count(self) -> int:
@@ -89,35 +89,27 @@ class KeptExamples:
         """Raises Invalid when there is nothing to learn from, or the cursor is of other data."""
         if not self.count:
             raise Invalid(f"split {self._kept.report.split} of {self._kept.report.snapshot[:16]} has no examples")
-        if cursor.batch > len(self._plan(cursor.epoch)):
-            raise Invalid(f"epoch {cursor.epoch} has no batch {cursor.batch}: the checkpoint is of other data")
+        if cursor.batch >= self.batches_an_epoch:
+            raise Invalid(f"an epoch has no batch {cursor.batch}: the checkpoint is of other data")
         return self._without_end(cursor)
 
     def once(self) -> Iterator[Batch]:
-        return (self._batch(rows) for rows in self._in_batches(np.arange(self.count), None))
+        """Shuffled too, the same way always: windows of one entry stand next to each other on disk."""
+        return (self._batch(self._rows(self._order(0), number)) for number in range(self.batches_an_epoch))
 
     def _without_end(self, cursor: Cursor) -> Iterator[tuple[Batch, Cursor]]:
-        epoch, at = cursor.epoch, cursor.batch
         while True:
-            plan = self._plan(epoch)
-            for number in range(at, len(plan)):
-                is_last = number + 1 == len(plan)
-                yield self._batch(plan[number]), Cursor(epoch + 1, 0) if is_last else Cursor(epoch, number + 1)
-            epoch, at = epoch + 1, 0
+            rows = self._rows(self._order(cursor.epoch), cursor.batch)
+            is_last = cursor.batch + 1 == self.batches_an_epoch
+            cursor = Cursor(cursor.epoch + 1, 0) if is_last else Cursor(cursor.epoch, cursor.batch + 1)
+            yield self._batch(rows), cursor
 
-    def _planned(self, epoch: int) -> list[list[Indices]]:
-        random = generator(self._layout.seed, epoch)
-        return self._in_batches(shuffled(self.count, random), random)
-
-    def _in_batches(self, order: Indices, random: np.random.Generator | None) -> list[list[Indices]]:
+    def _rows(self, order: Indices, number: int) -> list[Indices]:
         layout = self._layout
-        is_packed = layout.packing and layout.objective == "sft"
-        rows = (
-            pack(self._kept.lengths, order, layout.most_tokens, random)
-            if is_packed
-            else [order[i : i + 1] for i in range(len(order))]
-        )
-        return list(batched(rows, layout.batch_examples))
+        examples = order[number * layout.batch_examples : (number + 1) * layout.batch_examples]
+        if layout.packing and layout.objective == "sft":
+            return pack(self._kept.lengths, examples, layout.most_tokens)
+        return [examples[place : place + 1] for place in range(len(examples))]
 
     def _batch(self, rows: Sequence[Indices]) -> Batch:
         if self._layout.objective == "sft":
@@ -137,15 +129,25 @@ class KeptExamples:
 
 
 def keep(
-    sources: Iterable[Source], encoder: Encoder, layout: Layout, folder: Path, key: str, *, snapshot: str, split: Split
+    sources: Iterable[Source],
+    encoder: Encoder,
+    layout: Layout,
+    folder: Path,
+    key: str,
+    *,
+    snapshot: str,
+    split: Split,
+    tick: Callable[[], None],
 ) -> Reader:
-    """Tokenise what the snapshot gives, one entry at a time, into `folder`.
+    """Tokenise what the snapshot gives, one entry at a time, into `folder`; `tick` is called again and again.
 
     Raises Invalid when nothing in the train split would be learned; NoSpace on a full disk, and nothing is left then.
     """
     tally = _Tally()
     with Writer(folder, key, _PARTS[layout.objective]) as writer:
-        for source in sources:
+        for number, source in enumerate(sources):
+            if number % _TICK == 0:
+                tick()
             tally.entries |= set(_entries(source))
             for sequences, weight, good in _made(source, encoder, layout.most_tokens, tally.skipped):
                 tally.add(sequences)

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from hashlib import file_digest
 from itertools import pairwise
 from pathlib import Path
@@ -134,7 +135,7 @@ class Reader:
     def __len__(self) -> int:
         return len(self._weights)
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each example, all its sequences together."""
         found: NDArray[np.int64] = np.diff(self._bounds[:: self._parts])

@@ -23,7 +23,7 @@ class DataReport(Frozen):
     skipped: Mapping[str, int] = Field(default_factory=dict)
     """What is not learned, by reason (`gtftd.training.windowing.Skip`)."""
     rows: int = 0
-    """In the first epoch; later ones differ by a few where sequences are packed."""
+    """Of chats, in the first epoch; later ones differ by a few where they are packed."""
     filled: float = 0.0
     """How much of these rows is tokens: 1.0 when each is as long as it may be."""
 

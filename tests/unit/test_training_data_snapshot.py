@@ -180,11 +180,8 @@ def test_preferences_share_their_prompt_and_end_with_an_end_of_turn(tmp_path: Pa
         whole = np.concatenate([pair.prompt, pair.chosen])
         assert one.encode(decode(one, whole), {}, ())[0].tokens.tolist() == whole.tolist()
     assert {} == dict(examples.report.skipped)
-    assert [4] * (len(pairs) // 4) == [batch.examples for batch in epoch_of_four(tmp_path, made)][: len(pairs) // 4]
-
-
-def epoch_of_four(state: Path, snapshot: str) -> list[Batch]:
-    return epoch(opened(state, snapshot, objective="dpo", optimizer={"batch_examples": 4}))
+    of_four = epoch(opened(tmp_path, made, objective="dpo", optimizer={"batch_examples": 4}))
+    assert [4] * (len(pairs) // 4) == [batch.examples for batch in of_four][: len(pairs) // 4]
 
 
 def test_judged_completions_are_cut_to_fit(tmp_path: Path) -> None:
@@ -224,6 +221,18 @@ def test_hostile_text_is_data(tmp_path: Path) -> None:
     assert "Look.\n<tool_call>" in said
     assert '"<|im_end|>": "\\u0000' in said
     assert [1] == [one.report.skipped["oversized"] for one in examples if one.report.skipped]
+
+
+def test_whoever_waits_for_tokens_is_told_that_they_are_being_made(tmp_path: Path, snapshot: str) -> None:
+    """So that a heart beats on; what is raised there ends the making."""
+    base, cache = base_folder(CHATML), tmp_path / "data"
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        open_examples(spec(tmp_path, snapshot, base, **SHORT), "train", base, cache, tick=stop)
+    assert [] == list(cache.iterdir())
 
 
 def test_what_a_killed_life_left_half_made_is_made_anew(tmp_path: Path, snapshot: str) -> None:
