@@ -68,6 +68,8 @@ class ChatTemplate:
     @classmethod
     def load(cls, folder: Path, now: datetime) -> ChatTemplate:
         """From a folder as transformers saves one. Raises Missing where it has no template, Invalid for a bad one."""
+        if not folder.is_dir():
+            raise Missing(f"there is no base at {folder}; `gtftctl base list` shows those that are there")
         config = _read_json(folder / "tokenizer_config.json")
         names = _names(config | _read_json(folder / "special_tokens_map.json"))
         return cls(_source(folder, config), names, now)

@@ -217,6 +217,8 @@ def test_a_template_without_an_end_of_turn_is_refused(tmp_path: Any) -> None:
         Encoder(content, template)
     with pytest.raises(Missing, match="no chat template"):
         ChatTemplate.load(tmp_path, NOW)
+    with pytest.raises(Missing, match="no base at"):
+        ChatTemplate.load(tmp_path / "gone", NOW)
 
 
 def test_nothing_here_loads_torch() -> None:
