@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gtftd.training.batches import Flags, Row, Tokens
 
@@ -30,18 +29,9 @@ class Layout:
 
     @property
     def is_plain(self) -> bool:
-        """Each token sees all tokens before it: no mask is needed."""
+        """Each token sees all tokens before it."""
         last = int(self.branches[-1])
         return last == int(self.branches[0]) or (self.shares_prompt and last == 1)
-
-    def visible(self) -> NDArray[np.bool_]:
-        """(length, length): whether the token of a row sees that of a column."""
-        length = len(self.tokens)
-        seen: NDArray[np.bool_] = self.branches[:, None] == self.branches[None, :]
-        if self.shares_prompt:
-            seen |= self.branches[None, :] == 0
-        seen &= np.tri(length, dtype=np.bool_)
-        return seen
 
 
 def lay_row(row: Row) -> Layout:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gtftd.errors import Invalid, Missing
+from gtftd.training.attention import stretches, use_stretches
 from gtftd.training.layout import Layout
 from gtftd.training.losses import Targets, shift, token_losses
 
@@ -35,8 +36,6 @@ class Learner:
     """(vocabulary, hidden), frozen."""
     bias: Tensor | None
     device: torch.device
-    window: int | None
-    """Of attention, where the family has one: a token sees so many before it."""
     adapter: dict[str, nn.Parameter] = field(default_factory=dict)
     """What is learned, by name; float32."""
     begun: dict[str, Tensor] | None = None
@@ -52,16 +51,10 @@ class Learner:
 
     def _hidden(self, layout: Layout) -> Tensor:
         """(length, hidden)"""
-        length = len(layout.tokens)
-        if self.window is not None and length > self.window and not layout.is_plain:
-            raise Invalid(
-                f"a packed row of {length} tokens is longer than the model's attention window of {self.window}; "
-                f"set data.most_tokens to {self.window} or less"
-            )
         outputs = self.trunk(
             input_ids=self._line(layout.tokens),
             position_ids=self._line(layout.positions),
-            attention_mask=None if layout.is_plain else torch.from_numpy(layout.visible()).to(self.device)[None, None],
+            stretches=stretches(layout),
             use_cache=False,
         )
         hidden: Tensor = outputs.last_hidden_state[0]
@@ -163,21 +156,14 @@ def make_learner(causal: PreTrainedModel) -> Learner:
     trunk = causal.base_model
     assert isinstance(trunk, nn.Module)
     trunk.train()
+    use_stretches(causal)
     return Learner(
         causal=causal,
         trunk=trunk,
         head=head.weight,
         bias=head.bias,
         device=head.weight.device,
-        window=_window(causal),
     )
-
-
-def _window(causal: PreTrainedModel) -> int | None:
-    if not getattr(causal.config, "use_sliding_window", True):
-        return None
-    window: int | None = getattr(causal.config, "sliding_window", None)
-    return window
 
 
 def choose_device() -> torch.device:

@@ -73,6 +73,7 @@ def _trace_ours(base: Path, objective: str, examples: InMemory) -> Trace:
 
 def _trace_plain(base: Path, examples: InMemory) -> Trace:
     learner = _learner(base)
+    learner.causal.set_attn_implementation("sdpa")
     stepper = _Stepper(list(learner.adapter.values()))
     for batch in _batches(examples):
         loss = _plain_sft(learner, batch.rows) if batch.rows else _plain_dpo(learner, batch.pairs)

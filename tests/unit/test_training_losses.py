@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -97,6 +98,28 @@ def test_a_packed_row_gives_what_its_sequences_give_alone(tmp_path: Path, family
     parts = sum(piece.item() for piece in _backward(sft.pieces(Batch(rows=tuple(apart(row))))))
     assert whole == pytest.approx(parts, rel=FLOAT)
     assert close(packed, gradients(learner))
+
+
+def test_a_window_of_attention_is_kept(tmp_path: Path) -> None:
+    """In packed rows and pairs as in HF's own attention over one sequence."""
+    base = tiny_base(tmp_path / "base", family="mistral")
+    config = json.loads((base / "config.json").read_text()) | {"sliding_window": 6}
+    (base / "config.json").write_text(json.dumps(config))
+    learner = lora.attach(model.load_base(base), LoraSettings(), begin=None, kind="role")
+    random = np.random.default_rng(10)
+    row, pair = some_row(random, (20, 5, 9)), some_pair(random)
+    packed, together = learner.token_losses(lay_row(row))[0], log_probs(learner, lay_pair(pair), 2)
+    learner.causal.set_attn_implementation("sdpa")
+    for one in apart(row):
+        logits = learner.causal(input_ids=torch.from_numpy(one.tokens).long()[None]).logits[0, :-1]
+        plain = functional.cross_entropy(logits, torch.from_numpy(one.tokens[1:]).long(), reduction="none")
+        wanted = plain[torch.from_numpy(one.supervised[1:])]
+        assert close(packed[: len(wanted)], wanted)
+        packed = packed[len(wanted) :]
+    for said, completion in zip(together, (pair.chosen, pair.rejected), strict=True):
+        tokens = torch.from_numpy(np.concatenate([pair.prompt, completion])).long()
+        logits = learner.causal(input_ids=tokens[None]).logits[0, len(pair.prompt) - 1 : -1]
+        assert close(said, -functional.cross_entropy(logits, tokens[len(pair.prompt) :], reduction="sum"))
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
