@@ -26,6 +26,8 @@ CLASSES = {"Sft": "sft", "Dpo": "dpo", "Kto": "kto"}
 _PREFIX = "gtftd.training."
 _MOST_BYTES = 256 * 1024
 _MOST_DEPTH = 8
+_MOST_BRACKETS = 200
+"""PyYAML takes seconds over thousands of them."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def from_file(path: Path) -> list[Given]:
         raise Missing(f"cannot read the settings {path}: {error.strerror}") from error
     if len(text) > _MOST_BYTES:
         raise Invalid(f"{path} has more than {_MOST_BYTES} bytes: these are no settings")
+    if text.count(b"[") + text.count(b"{") > _MOST_BRACKETS:
+        raise Invalid(f"{path} has more than {_MOST_BRACKETS} brackets: these are no settings")
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise Invalid(f"{path} uses aliases (*name); write the values out")
@@ -100,7 +104,7 @@ def from_options(options: Sequence[str]) -> list[Given]:
     found = []
     for option in options:
         name, equals, text = option.partition("=")
-        if not equals:
+        if not equals or text.count("[") + text.count("{") > _MOST_BRACKETS:
             raise Invalid(f"--set {option!r}: write it as name=value, for example optimizer.learning_rate=1e-4")
         try:
             value = yaml.safe_load(text)
