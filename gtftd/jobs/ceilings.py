@@ -48,14 +48,13 @@ def impose(ceilings: Ceilings, name: str) -> Iterator[str]:
         yield f"oom_score_adj {OOM_SCORE_ADJ}: {error}"
 
 
-def enter_cgroup(name: str, memory_bytes: int, root: Path = _CGROUPS) -> Path | None:
-    """A control group beside our own, where its memory controller is delegated to us (cgroups(7), version 2)."""
+def enter_cgroup(name: str, memory_bytes: int, own: Path | None = None) -> Path | None:
+    """A control group beside our `own`, where its memory controller is delegated to us (cgroups(7), version 2)."""
     with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-        own = root / next(line[3:].lstrip("/") for line in lines if line.startswith("0::"))
-        if "memory" not in (own.parent / "cgroup.subtree_control").read_text().split():
+        parent = (own or _own_cgroup()).parent
+        if "memory" not in (parent / "cgroup.subtree_control").read_text().split():
             return None
-        group = own.parent / f"gtftd-{name}.scope"
+        group = parent / f"gtftd-{name}.scope"
         group.mkdir(exist_ok=True)
         (group / "memory.max").write_text(str(memory_bytes))
         with contextlib.suppress(OSError):
@@ -63,6 +62,11 @@ def enter_cgroup(name: str, memory_bytes: int, root: Path = _CGROUPS) -> Path | 
         (group / "cgroup.procs").write_text(str(os.getpid()))
         return group
     return None
+
+
+def _own_cgroup() -> Path:
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    return _CGROUPS / next(line[3:].lstrip("/") for line in lines if line.startswith("0::"))
 
 
 def free_memory_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
