@@ -221,15 +221,24 @@ def _open_snapshot(spec: RunSpec, split: Split, tokenizer_folder: Path, cache_fo
 
 
 def _check_memory(spec: RunSpec) -> None:
-    """Before anything large is loaded. On a GPU its own memory counts."""
+    """Before anything large is loaded. Where memory is short the run is slower, and refused where that is not enough.
+
+    On a GPU its own memory counts, and its driver says what does not fit.
+    """
     from gtftd.training.model import choose_device, choose_dtype
 
     device = choose_device()
     weight_bytes = choose_dtype(device).itemsize
-    needed = memory.estimate(memory.read_shape(Path(spec.base)), spec.settings, weight_bytes=weight_bytes)
-    log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights)
-    if device.type == "cpu":
-        memory.check_room(needed, spec.settings, memory.available_bytes())
+    shape, settings, free = memory.read_shape(Path(spec.base)), spec.settings, memory.available_bytes()
+    if device.type != "cpu":
+        return
+    needed = memory.estimate(shape, settings, weight_bytes=weight_bytes)
+    tight = not memory.fits(needed, settings, free)
+    if tight:
+        needed = memory.estimate(shape, settings, weight_bytes=weight_bytes, tight=True)
+        memory.check_room(needed, settings, free)
+        memory.give_back_at_once()
+    log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights, tight=tight)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 from collections.abc import Mapping
@@ -13,11 +14,16 @@ from gtftd.errors import Invalid, Missing, Refused
 from gtftd.schemas.training import TrainSettings
 
 FLOAT = 4
-PROGRAM_BYTES = 430 * 2**20
+PROGRAM_BYTES = 400 * 2**20
 """Python with torch, transformers and peft, before a model."""
-HIDDEN_SHARE, MIDDLE_SHARE, LOW_RANK_SHARE = 13.0, 5.0, 1.0
+HIDDEN_SHARE, MIDDLE_SHARE, LOW_RANK_SHARE = 8.0, 4.0, 1.0
 """Floats kept for the backward pass per token and layer, in units of the hidden and of the middle width, and of the
-rank per adapted layer. Counted in a Llama layer, then fitted to measured peaks."""
+rank per adapted layer. As counted in a Llama layer."""
+LOOSE, TIGHT = 2.7, 1.1
+"""What the C library holds for each byte of them. By default it keeps freed blocks, and they lie between used ones;
+tight, each large block is given back at once, which costs half as much time again. Fitted to measured peaks."""
+_TIGHT_FROM_BYTES = 2**20
+_M_MMAP_THRESHOLD = -3
 LOGITS_COPIES = 2.5
 CHUNK_TOKENS = 256
 SHARE_OF_FREE = 0.8
@@ -76,12 +82,17 @@ def read_shape(folder: Path) -> Shape:
 
 
 def estimate(
-    shape: Shape, settings: TrainSettings, *, row_tokens: int | None = None, weight_bytes: int = 4
+    shape: Shape,
+    settings: TrainSettings,
+    *,
+    row_tokens: int | None = None,
+    weight_bytes: int = 4,
+    tight: bool = False,
 ) -> Estimate:
     """The peak of one forward and backward pass over the longest row; rows of a batch follow one another.
 
     weights + 4 copies of the adapter (itself, gradient, two moments) + a copy of three of them for a checkpoint
-    + tokens x layers x (13 hidden + 5 middle + ranks) floats + one chunk of logits.
+    + tokens x layers x (8 hidden + 4 middle + ranks) floats, by how the C library keeps them + one chunk of logits.
     """
     tokens = row_tokens if row_tokens is not None else longest_row(settings)
     low_rank = count_adapter(shape, settings.lora.rank)
@@ -91,7 +102,7 @@ def estimate(
         program=PROGRAM_BYTES,
         weights=shape.parameters * weight_bytes,
         adapter=low_rank * FLOAT * 7,
-        activations=math.ceil(tokens * shape.layers * kept) * FLOAT,
+        activations=math.ceil(tokens * shape.layers * kept * (TIGHT if tight else LOOSE)) * FLOAT,
         logits=math.ceil(chunk * shape.vocabulary * LOGITS_COPIES) * FLOAT,
     )
 
@@ -111,7 +122,7 @@ def count_adapter(shape: Shape, rank: int) -> int:
 def check_room(needed: Estimate, settings: TrainSettings, available_bytes: int) -> None:
     """Raises Refused with the numbers, rather than let the kernel choose whom to kill."""
     allowed = settings.memory_bytes or int(available_bytes * SHARE_OF_FREE)
-    if needed.total <= allowed:
+    if fits(needed, settings, available_bytes):
         return
     limit = "memory_bytes" if settings.memory_bytes else f"{SHARE_OF_FREE:.0%} of what is free"
     raise Refused(
@@ -121,6 +132,15 @@ def check_room(needed: Estimate, settings: TrainSettings, available_bytes: int) 
         needed_bytes=needed.total,
         allowed_bytes=allowed,
     )
+
+
+def fits(needed: Estimate, settings: TrainSettings, available_bytes: int) -> bool:
+    return needed.total <= (settings.memory_bytes or int(available_bytes * SHARE_OF_FREE))
+
+
+def give_back_at_once() -> None:
+    """From now on the C library returns each large block to the system when it is freed: slower, and smaller."""
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _TIGHT_FROM_BYTES)
 
 
 def available_bytes() -> int:

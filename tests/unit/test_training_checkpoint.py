@@ -154,7 +154,8 @@ def test_the_estimate_grows_with_what_it_is_made_of(tmp_path: Path) -> None:
     longer = memory.estimate(shape, TrainSettings.model_validate({"data": {"most_tokens": 4096}}))
     higher = memory.estimate(shape, TrainSettings.model_validate({"lora": {"rank": 64}}))
     pairs = memory.estimate(shape, TrainSettings(objective="dpo"))
-    assert longer.activations == 4 * least.activations
+    assert longer.activations == pytest.approx(4 * least.activations, abs=16)
     assert higher.adapter == 4 * least.adapter
-    assert pairs.activations == 2 * least.activations
+    assert pairs.activations == pytest.approx(2 * least.activations, abs=16)
+    assert memory.estimate(shape, TrainSettings(), tight=True).total < least.total
     assert shape.layers == 2
