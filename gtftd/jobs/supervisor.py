@@ -150,8 +150,10 @@ class Supervisor:
         return None
 
     async def _wait(self) -> None:
+        now = self.clock()
+        due_s = [known.not_before - now for known in self._known.values() if known.not_before > now]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.poll_s):
+            async with asyncio.timeout(min([self.poll_s, *due_s])):
                 await self._woken.wait()
         self._woken.clear()
 

@@ -206,6 +206,7 @@ def test_a_task_is_stacked_on_its_role_and_goes_on_from_a_model(desk: TrainingDe
     assert "polecat-v1 has another base, tiny" in refused.stderr
 
 
+@pytest.mark.heavy
 def test_settings_of_the_role_come_from_the_folder(desk: TrainingDesk) -> None:
     folder = desk.folder / "settings"
     folder.mkdir()
