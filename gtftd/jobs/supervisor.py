@@ -169,6 +169,7 @@ class Supervisor:
         except OSError as error:
             self.health.degraded(COMPONENT, "runs.unreadable", str(error))
             return
+        self._end_strays({look.spec.run for look in looks})
         troubles = []
         for look in looks:
             try:
@@ -181,6 +182,19 @@ class Supervisor:
             self.health.degraded(COMPONENT, "run.troubled", "; ".join(troubles))
         else:
             self.health.ok(COMPONENT, f"{len(self._children)} running, {len(looks) - len(self._children)} waiting")
+
+    def _end_strays(self, known: Collection[str]) -> None:
+        """Children whose run somebody deleted."""
+        for run, child in [(run, child) for run, child in self._children.items() if run not in known]:
+            if child.grip.ended() is not None:
+                self._let_go(child)
+                del self._children[run]
+            elif child.asked_at is None:
+                log.warning("run.vanished", run_id=run, pid=child.grip.pid)
+                child.asked_at = self.clock()
+                child.grip.signal(signal.SIGTERM)
+            elif self.clock() - child.asked_at > self.settings.stop_s:
+                child.grip.signal(signal.SIGKILL)
 
     def _read(self) -> list[_Look]:
         looks = []

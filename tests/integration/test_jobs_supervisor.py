@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,16 @@ async def test_folders_that_are_no_runs_are_left_alone(tmp_path: Path) -> None:
     one = supervisor(tmp_path)
     await one.run(until_idle=True)
     assert ["one"] == ear_of(one).settled
+
+
+async def test_the_child_of_a_deleted_run_is_ended(tmp_path: Path) -> None:
+    folder = made(tmp_path, "one", hang_at=2)
+    one = supervisor(tmp_path, TrainingSettings(stop_s=0.2))
+    task = asyncio.create_task(one.run(until_idle=True))
+    await until(lambda: (folder.path / "hung").exists())
+    shutil.rmtree(folder.path)
+    await task
+    assert {} == one._children
 
 
 async def test_a_killed_supervisor_leaves_its_child_to_the_next(tmp_path: Path) -> None:
