@@ -19,7 +19,7 @@ PROGRAM_BYTES = 400 * 2**20
 HIDDEN_SHARE, MIDDLE_SHARE, LOW_RANK_SHARE = 8.0, 4.0, 1.0
 """Floats kept for the backward pass per token and layer, in units of the hidden and of the middle width, and of the
 rank per adapted layer. As counted in a Llama layer."""
-LOOSE, TIGHT = 2.7, 1.1
+LOOSE, TIGHT = 2.8, 1.07
 """What the C library holds for each byte of them. By default it keeps freed blocks, and they lie between used ones;
 tight, each large block is given back at once, which costs half as much time again. Fitted to measured peaks."""
 _TIGHT_FROM_BYTES = 2**20
