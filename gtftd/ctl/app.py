@@ -22,6 +22,7 @@ from gtftd.ctl import (
     run,
     shell_init,
     town,
+    train,
 )
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.add_typer(parked.app, name="parked")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(model.app, name="model")
 app.add_typer(base.app, name="base")
+app.add_typer(train.app, name="train")
 app.add_typer(job.app, name="job")
 app.add_typer(records.app, name="records")
 app.add_typer(rag.app, name="rag")

@@ -95,12 +95,16 @@ class Daemon:
             sources = [self._start(group, work, name) for name, work in self._sources().items()]
             await self._ready()
             index = self._start(group, parts.keeper_of_index.run(), "index")
+            training = self._start(group, parts.trainings.run(), "training")
             await self._stop.wait()
             self.phase = "stopping"
-            notify(STOPPING, status("draining"), extend_timeout(parts.settings.reactions.drain_s + 10))
+            within_s = parts.settings.reactions.drain_s + parts.settings.training.stop_s + 10
+            notify(STOPPING, status("draining"), extend_timeout(within_s))
+            parts.trainings.quit()
             await _end([*sources, keeper_of_corpus])
             drained = await parts.runtime.drain(parts.settings.reactions.drain_s)
             log.info("daemon.drained", complete=drained)
+            await asyncio.wait([training])
             await _end([reactions, keeper, index, *bus])
             await parts.bus.close()
 

@@ -20,6 +20,7 @@ from gtftd.errors import Invalid
 from gtftd.programs.corpus_orders import CollectOrders, SafetyOrders
 from gtftd.programs.rag_orders import RagOrders
 from gtftd.programs.registry_orders import RegistryOrders, TrainedAt
+from gtftd.programs.train_orders import TrainOrders
 from gtftd.schemas import control as wire
 from gtftd.schemas import corpus_views as views
 from gtftd.schemas.protocol import Answer, NoParams
@@ -60,8 +61,8 @@ class Orders:
         parts = self._parts
         trained_at = TrainedAt(parts.database)
         RagOrders(parts.settings, parts.index, parts.keeper_of_index, trained_at).register(server)
-        wakes = (parts.outbox.filled.set, parts.bead_face.wake, parts.projector.filled.set)
-        RegistryOrders(*wakes).register(server)
+        RegistryOrders(parts.registry_changed).register(server)
+        TrainOrders(parts.trainings).register(server)
 
     async def version(self, _: NoParams) -> wire.VersionResult:
         return wire.VersionResult(version=gtftd.__version__, python=platform.python_version(), pid=os.getpid())

@@ -22,6 +22,7 @@ from gtftd.errors import GtftdError, NoSpace
 from gtftd.health import Health
 from gtftd.metrics import Activity, Metrics
 from gtftd.programs.indexing import IndexKeeper, IndexLine, TownBeads
+from gtftd.programs.training import Trainings
 from gtftd.projection import Projector
 from gtftd.rag import Feed, TouchedBeads
 from gtftd.registry import FOLDER, ArtifactStore, BeadFace, Keys, Models, Registry
@@ -120,18 +121,31 @@ class Parts(Ground):
         self.models = Models(self.database, self.outbox, self.state_dir / FOLDER)
         bd = Bd(load_town(self.town_root))
         self.projector = Projector(self.settings, self.town.read, self.database, self.health)
-        self.bead_face = BeadFace(self.database, bd, self.health, lambda: self.estop.active() is not None)
+        self.bead_face = BeadFace(self.database, bd, self.health, self._is_stopped)
+        self.trainings = Trainings(
+            self.state_dir, self.settings.training, self._registry, self.health,
+            is_stopped=self._is_stopped, changed=self.registry_changed,
+        )  # fmt: skip
+
+    def registry_changed(self) -> None:
+        """Records were changed here or by a command: whoever tells of them is woken."""
+        self.outbox.filled.set()
+        self.bead_face.wake()
+        self.projector.filled.set()
+
+    def _is_stopped(self) -> bool:
+        return self.estop.active() is not None
+
+    def _registry(self) -> Registry:
+        keys = Keys.open(self.state_dir / "keys", self.settings.registry.trusted_keys)
+        return Registry(self.state_dir, ArtifactStore(self.state_dir / FOLDER, keys), self.outbox)
 
     async def tidy_registry(self) -> None:
         """What a kill left of models. A registry that cannot be used is told of, and the daemon goes on."""
         try:
-            await asyncio.to_thread(self._tidy_registry)
+            await asyncio.to_thread(lambda: self._registry().tidy())
         except (GtftdError, OSError) as error:
             self.health.degraded("registry", "registry.unusable", str(error))
-
-    def _tidy_registry(self) -> None:
-        keys = Keys.open(self.state_dir / "keys", self.settings.registry.trusted_keys)
-        Registry(self.state_dir, ArtifactStore(self.state_dir / FOLDER, keys), self.outbox).tidy()
 
     async def follow_touched(self) -> None:
         """Until cancelled."""

@@ -11,17 +11,16 @@ from gtftd.state import Database
 
 
 class RegistryOrders:
-    """The records were changed by another process, in the same state: whoever waits for them is woken."""
+    """The records were changed by another process, in the same state."""
 
-    def __init__(self, *wakes: Callable[[], None]) -> None:
-        self._wakes = wakes
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
 
     def register(self, server: ControlServer) -> None:
         server.verb("registry.changed", NoParams, self.changed)
 
     async def changed(self, _: NoParams) -> Answer:
-        for wake in self._wakes:
-            wake()
+        self._changed()
         return Answer()
 
 
