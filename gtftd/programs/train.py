@@ -27,7 +27,7 @@ from gtftd.schemas.snapshots import Split
 from gtftd.schemas.training import RunResult, RunSpec
 from gtftd.state.files import write_atomic
 from gtftd.training import memory
-from gtftd.training.progress import Journal
+from gtftd.training.progress import HEARTBEAT, Journal
 from gtftd.training.schedule import count_steps, peak_rate
 
 if TYPE_CHECKING:
@@ -217,7 +217,8 @@ def _open(run: _Run, spec: RunSpec, split: Split) -> Examples | None:
 def _open_snapshot(spec: RunSpec, split: Split, tokenizer_folder: Path, cache_folder: Path) -> Examples | None:
     from gtftd.programs.train_data import open_examples
 
-    return open_examples(spec, split, tokenizer_folder, cache_folder)
+    heartbeat = cache_folder.parent / HEARTBEAT
+    return open_examples(spec, split, tokenizer_folder, cache_folder, tick=heartbeat.touch)
 
 
 def _check_memory(spec: RunSpec) -> None:
