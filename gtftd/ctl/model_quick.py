@@ -109,7 +109,8 @@ def _list(connection: sqlite3.Connection, folder: Path, asked: Words) -> None:
     where = {"kind": "task" if asked.verb == "adapters" else "role"}
     where |= {name: value for name, value in (("role", role), ("deployment_status", status)) if value is not None}
     if asked.as_json:
-        print_json(model_rows(connection, folder, where))
+        lines = (json.dumps(row, ensure_ascii=False) for row in model_rows(connection, folder, where))
+        sys.stdout.write("[\n" + ",\n".join(lines) + "\n]\n")  # indented it takes half as long again
         return
     rows = brief_rows(connection, folder, where)
     if not rows:
