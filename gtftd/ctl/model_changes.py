@@ -196,7 +196,7 @@ def prune(
     names = [model.name for model in chosen]
     if not dry_run:
         _confirm(f"Delete the bytes of {', '.join(names)}? It cannot be undone.", yes=yes)
-        pruned = registry.prune(role, keep, actor(), why)
+        pruned = registry.prune(role, keep, actor(), why, only=names)
         tell_daemon(target)
         names, freed = list(pruned.models), pruned.freed_bytes
     else:

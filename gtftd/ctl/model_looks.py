@@ -172,7 +172,8 @@ def key(target: Target) -> None:
 @contextlib.contextmanager
 def reading_of(target: Target) -> Iterator[Reading]:
     """Without a daemon, and without keys or settings."""
-    from gtftd.registry.registry import FOLDER, read_registry
+    from gtftd.registry.registry import read_registry
+    from gtftd.registry.rows import FOLDER
 
     with read_registry(target.state_dir / "state.db", target.state_dir / FOLDER) as reading:
         yield reading

@@ -9,8 +9,8 @@ import click
 import typer
 
 from gtftd.errors import GtftdError
+from gtftd.town.identity import ROLES
 
-ROLES = ("mayor", "deacon", "boot", "witness", "refinery", "polecat", "crew", "dog")
 STATUSES = (
     "registered", "gated", "held", "canary", "active", "degraded", "archived", "flagged", "tainted",
 )  # fmt: skip

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def registry_of(target: Target) -> Registry:
     """Its facts go out with the next start of a daemon, or at once."""
-    from gtftd.registry.artifacts import ArtifactStore
-    from gtftd.registry.registry import FOLDER, Registry
-    from gtftd.registry.signing import Keys
+    from gtftd.registry.registry import Registry
     from gtftd.scrub.latest import LatestScrubber
     from gtftd.settings import load_settings
     from gtftd.state.database import migrate
@@ -27,7 +25,6 @@ def registry_of(target: Target) -> Registry:
     from gtftd.town.layout import Town
 
     settings = load_settings(target.config)
-    keys = Keys.open(target.state_dir / "keys", settings.registry.trusted_keys)
     database = target.state_dir / "state.db"
     if not target.state_dir.is_dir():
         raise Missing(f"there is no state in {target.state_dir}; has gtftd ever run here? give it with --state-dir DIR")
@@ -37,7 +34,7 @@ def registry_of(target: Target) -> Registry:
     encoder = Encoder(
         prefix=settings.bus.prefix, source=f"gtftd/{Town(town).slug}", scrub=scrubber.scrub_value
     )  # fmt: skip
-    return Registry(target.state_dir, ArtifactStore(target.state_dir / FOLDER, keys), encoder)
+    return Registry.open(target.state_dir, settings.registry.trusted_keys, encoder)
 
 
 def _restored(database: Path) -> frozenset[str]:

@@ -13,9 +13,8 @@ from typing import Any
 
 from gtftd.ctl.model_tables import adapters_table, model_page, models_table
 from gtftd.errors import Corrupt, Invalid, Missing
-from gtftd.registry.rows import brief_rows, model_rows, resolved, series_of
+from gtftd.registry.rows import FIRST_VERSION, FOLDER, brief_rows, model_rows, resolved, series_of
 
-FOLDER, FIRST_VERSION = "models", 7
 _VALUES = ("--role", "--status", "--town", "--state-dir", "--config")
 _NOTHING = "no models yet; `gtftctl model register` takes one up"
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from gtftd.schemas.training import RunResult, RunSpec
 
 _WEIGHTS = ".safetensors"
-_CHUNK_BYTES = 1 << 20
 
 
 def register(app: typer.Typer) -> None:
@@ -121,8 +120,5 @@ def _weights(folder: Path) -> dict[str, str]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -25,7 +25,7 @@ from gtftd.programs.indexing import IndexKeeper, IndexLine, TownBeads
 from gtftd.programs.training import Trainings
 from gtftd.projection import Projector
 from gtftd.rag import Feed, TouchedBeads
-from gtftd.registry import FOLDER, ArtifactStore, BeadFace, Keys, Models, Registry
+from gtftd.registry import FOLDER, BeadFace, Models, Registry
 from gtftd.schemas.event import Event
 from gtftd.schemas.settings import SettingsModel
 from gtftd.scrub.latest import LatestScrubber
@@ -137,8 +137,7 @@ class Parts(Ground):
         return self.estop.active() is not None
 
     def _registry(self) -> Registry:
-        keys = Keys.open(self.state_dir / "keys", self.settings.registry.trusted_keys)
-        return Registry(self.state_dir, ArtifactStore(self.state_dir / FOLDER, keys), self.outbox)
+        return Registry.open(self.state_dir, self.settings.registry.trusted_keys, self.outbox)
 
     async def tidy_registry(self) -> None:
         """What a kill left of models. A registry that cannot be used is told of, and the daemon goes on."""

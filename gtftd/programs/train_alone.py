@@ -23,7 +23,7 @@ from gtftd.health import Health
 from gtftd.jobs import read_run
 from gtftd.jobs.alone import supervising
 from gtftd.programs.training import Trainings
-from gtftd.registry import FOLDER, ArtifactStore, Keys, Registry
+from gtftd.registry import Registry
 from gtftd.schemas.settings import SettingsModel
 from gtftd.schemas.training_orders import TrainOrder
 from gtftd.scrub.latest import LatestScrubber
@@ -81,11 +81,10 @@ async def _keep(arguments: argparse.Namespace, settings: SettingsModel, order: T
 
 
 def _registry(settings: SettingsModel, town: Path, state_dir: Path) -> Registry:
-    keys = Keys.open(state_dir / "keys", settings.registry.trusted_keys)
     scrubber = LatestScrubber(town, state_dir, lambda: read_restored(state_dir / "state.db"))
     source = f"gtftd/{load_town(town).slug}"
     encoder = Encoder(prefix=settings.bus.prefix, source=source, scrub=scrubber.scrub_value)
-    return Registry(state_dir, ArtifactStore(state_dir / FOLDER, keys), encoder)
+    return Registry.open(state_dir, settings.registry.trusted_keys, encoder)
 
 
 def _answer(frame: bytes) -> None:

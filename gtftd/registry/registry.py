@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from gtftd.errors import Busy, Missing
+from gtftd.registry.artifacts import ArtifactStore
 from gtftd.registry.changes import Changes, Stored
 from gtftd.registry.decisions import Who
 from gtftd.registry.jobs import JobChanges
 from gtftd.registry.reading import Reading
+from gtftd.registry.rows import FIRST_VERSION, FOLDER
+from gtftd.registry.signing import Keys
 from gtftd.schemas.event import Event
 from gtftd.schemas.registry import Candidate, Format, ModelEntry
 from gtftd.state.crash import crash_point
 from gtftd.state.database import check_version, migrate, open_reader, open_writer, translated
 from gtftd.state.outbox import Encoder, insert_rows
-
-FOLDER = "models"
-FIRST_VERSION = 7
-"""Of state.db: the migration that made the registry."""
 
 
 class StoredArtifact(Protocol):
@@ -73,6 +72,12 @@ class Registry:
         self._artifacts = artifacts
         self._encoder = encoder
         self._clock = clock
+
+    @classmethod
+    def open(cls, state_dir: Path, trusted_keys: Sequence[str], encoder: Encoder) -> Self:
+        """With the artifacts and the key of this state directory; the key is made at first use."""
+        keys = Keys.open(state_dir / "keys", trusted_keys)
+        return cls(state_dir, ArtifactStore(state_dir / FOLDER, keys), encoder)
 
     @contextlib.contextmanager
     def change(self, by: str, why: str = "", *, dry_run: bool = False) -> Iterator[Changes]:
@@ -140,10 +145,13 @@ class Registry:
             changes.deploy(model.name, model.role, rig)
         return [fact.event for fact in changes.facts]
 
-    def prune(self, role: str | None, keep: int, by: str, why: str) -> Pruned:
-        """Tombstones first, then the bytes: what a kill leaves of them, `tidy` takes away."""
+    def prune(self, role: str | None, keep: int, by: str, why: str, *, only: Collection[str] | None = None) -> Pruned:
+        """Tombstones first, then the bytes: what a kill leaves of them, `tidy` takes away.
+
+        `only`: no other models than these, whose pruning somebody has agreed to.
+        """
         with self.change(by, why) as changes:
-            models = changes.reading.prunable(role, keep)
+            models = [one for one in changes.reading.prunable(role, keep) if only is None or one.name in only]
             sizes = changes.prune(models)
         crash_point("registry.pruned")
         self._remove_bytes(sizes)
@@ -155,7 +163,7 @@ class Registry:
         self._artifacts.tidy()
         with self.reading() as reading:
             gone = reading.removed_artifacts()
-        self._remove_bytes(gone)
+        self._remove_bytes(digest for digest in gone if (self._folder / digest).exists())
 
     def _remove_bytes(self, digests: Iterable[str]) -> None:
         """Under the lock of a change, so that nobody registers what goes."""

@@ -10,6 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+FOLDER = "models"
+"""Of the state directory: where artifacts lie."""
+FIRST_VERSION = 7
+"""Of state.db: the migration that made the registry."""
 WHOLE_TOWN = "town"
 ACTIVE = "active"
 Row = dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import queue
 import sqlite3
@@ -199,6 +200,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+@functools.cache
 def migrations() -> list[tuple[int, str]]:
     folder = resources.files("gtftd.state") / "migrations"
     found = [(int(file.name[:4]), file.read_text()) for file in folder.iterdir() if file.name.endswith(".sql")]
@@ -243,7 +245,7 @@ def _folder_locked(folder: Path) -> Iterator[None]:
 def check_version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version of the file. Refused when it is newer than ours."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    newest = max(number for number, _ in migrations())
+    newest = migrations()[-1][0]
     if version > newest:
         raise Refused(
             f"{path} has schema version {version}, this gtftd knows {newest}: "

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gtftd.registry.artifacts import ArtifactStore
-from gtftd.registry.registry import FOLDER, Registry
+from gtftd.registry.registry import Registry
+from gtftd.registry.rows import FOLDER
 from gtftd.registry.signing import Keys
 from gtftd.schemas.registry import Candidate
 from gtftd.state.outbox import Encoder
