@@ -68,7 +68,8 @@ class ArtifactStore:
             aside = self.folder / f"{ADDING}{secrets.token_hex(8)}"
             try:
                 digest = self._write_aside(aside, found, about or {})
-                self._put(aside, digest)
+                with self._putting():
+                    self._put(aside, digest)
             except OSError as error:
                 if is_full(error):
                     raise NoSpace(f"no space left to store {source} in {self.folder}; free some disk") from error
@@ -201,6 +202,16 @@ class ArtifactStore:
         fsync_folder(self.folder)
         crash_point("artifact.set_aside")
         return aside
+
+    @contextlib.contextmanager
+    def _putting(self) -> Iterator[None]:
+        """One adder at a time looks and puts: what was missing at the look may be there, and well, a moment later."""
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def _shared(self) -> Iterator[None]:
