@@ -21,7 +21,7 @@ from gtftd.ctl.target import ConfigOption, StateOption, Target, TownOption, loca
 from gtftd.errors import GtftdError, Invalid, Missing, NoDaemon, NotReady
 
 START_S = 60.0
-END_S = 15.0
+END_S = 75.0  # longer than the daemon gives itself: one that is killed leaves its children to end by themselves
 _PR_SET_PDEATHSIG = 1
 
 

@@ -69,7 +69,7 @@ def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
         running = " ".join(children_of(tmp_path))
         child.send_signal(signal.SIGINT)
         rest = child.stdout.read()
-        assert child.wait(60) == 0
+        assert child.wait(100) == 0
     for name in ("gtftd.programs.daemon", "nats-server", "gtftd.programs.player"):
         assert name in running
     assert "training entries are in " in rest
@@ -93,7 +93,7 @@ def test_a_real_town_is_left_alone(tmp_path: Path) -> None:
         lines = [child.stdout.readline() for _ in range(3)]
         child.send_signal(signal.SIGTERM)
         child.stdout.read()
-        assert child.wait(60) == 0
+        assert child.wait(100) == 0
     assert "hooks are not installed" in lines[0]
     assert f"gtftctl hooks install --town {town}" in lines[1]
     assert not (tmp_path / ".claude").exists()
