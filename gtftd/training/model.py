@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gtftd.errors import Invalid, Missing
 from gtftd.training.attention import stretches, use_stretches
@@ -48,6 +49,11 @@ class Learner:
         targets = shift(layout, self.device)
         hidden = self._hidden(layout)[targets.where]  # (n, hidden)
         return token_losses(hidden, self.head, self.bias, targets.tokens), targets
+
+    def logits(self, layout: Layout) -> tuple[Tensor, Targets]:
+        """What each supervised token is predicted by, (n, vocabulary) in float32, whole: for a few tokens."""
+        targets = shift(layout, self.device)
+        return functional.linear(self._hidden(layout)[targets.where], self.head, self.bias).float(), targets
 
     def _hidden(self, layout: Layout) -> Tensor:
         """(length, hidden)"""
