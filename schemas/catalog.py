@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import ValidationError
 
 from gtftd.errors import Invalid
-from gtftd.schemas import corpus, operations, registry, town
+from gtftd.schemas import corpus, operations, registry, town, training_events
 from gtftd.schemas.event import MAX_EVENT_BYTES, Envelope, Event
 
 
@@ -18,7 +18,7 @@ def _leaves(base: type[Event]) -> Iterator[type[Event]]:
         yield from _leaves(child)
 
 
-MODULES = (town, corpus, registry, operations)
+MODULES = (town, corpus, registry, training_events, operations)
 EVENTS: Mapping[str, type[Event]] = {event.type_name(): event for event in _leaves(Event)}
 
 

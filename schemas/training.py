@@ -99,6 +99,9 @@ class RunSpec(Frozen):
     settings: TrainSettings
     origins: Mapping[str, str] = Field(default_factory=dict)
     """Dotted name of each setting that is no default -> where it came from."""
+    by: str = ""
+    request: str = ""
+    """The request of an event that it answers; empty for one that an operator ordered."""
     created_at: Moment
 
 

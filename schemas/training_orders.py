@@ -38,6 +38,8 @@ class TrainOrder(Frozen):
     run: RunId | None = None
     """None: a new one. The same run again is the run as it is."""
     by: Annotated[str, Field(max_length=200)] = ""
+    request: Annotated[str, Field(max_length=100)] = ""
+    """Of an event; empty for an operator's."""
 
 
 class RunParams(Frozen):
@@ -66,6 +68,8 @@ class Life(Frozen):
 
     starts: int = 0
     """Since the last new step."""
+    oom_kills: int = 0
+    """Among them: ended for want of memory."""
     step: int = 0
     """The furthest that was seen at a start."""
     threads: int | None = None
@@ -99,8 +103,12 @@ class RunView(Answer):
     loss: float | None = None
     held_out_loss: float | None = None
     """The last that was measured."""
+    supervised_tokens: int = 0
     tokens_per_s: float = 0.0
     eta_s: float | None = None
+    problem: str = ""
+    """The newest that did not end it."""
+    by: str = ""
     base: str
     snapshot: str
     folder: str

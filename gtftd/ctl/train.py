@@ -53,15 +53,16 @@ def start(
 ) -> None:
     """Train an adapter for a role or a task, and register it. Ctrl-C pauses a run that no daemon keeps."""
     from gtftd.ctl.model_open import actor
-    from gtftd.ctl.train_settings import Typed, ensure_base, order_of
+    from gtftd.ctl.train_settings import Typed, order_of
     from gtftd.settings import load_settings
+    from gtftd.training.base_adding import ensure_base
 
     if role is None and task is None:
         raise click.UsageError("say for whom: --role ROLE, or --task TASK")
     configured = load_settings(target.config).training
     typed = Typed(role, task, snapshot, base, objective, settings, changes or (), parent, insist, run)
     order = order_of(typed, configured, actor())
-    ensure_base(target, base or configured.base)
+    ensure_base(target.state_dir, base or configured.base)
     view, keeper = _ordered(target, order, detach=detach)
     _keep_pairs(target, order, view)
     if detach:

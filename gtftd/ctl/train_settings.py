@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gtftd.errors import GtftdError, Missing
-
 if TYPE_CHECKING:
-    from gtftd.ctl.target import Target
     from gtftd.schemas.settings import TrainingSettings
     from gtftd.schemas.training_orders import TrainOrder
-    from gtftd.training.settings import Given
 
 
 @dataclass(frozen=True)
@@ -35,10 +31,10 @@ class Typed:
 def order_of(typed: Typed, configured: TrainingSettings, by: str) -> TrainOrder:
     """Raises Invalid with where each wrong value stands."""
     from gtftd.schemas.training_orders import TrainOrder
-    from gtftd.training.settings import Given, from_options, resolve
+    from gtftd.training.settings import Given, from_file, from_options, of_config, of_folder, resolve
 
-    given = [Given(name, value, "config") for name in ("threads", "memory_bytes") if (value := _of(configured, name))]
-    given += _of_file(typed, configured)
+    given = of_config(configured)
+    given += from_file(typed.settings) if typed.settings else of_folder(configured, (typed.task, typed.role))
     if typed.objective is not None:
         given.append(Given("objective", typed.objective, "--objective"))
     resolved = resolve([*given, *from_options(typed.changes)])
@@ -57,37 +53,3 @@ def order_of(typed: Typed, configured: TrainingSettings, by: str) -> TrainOrder:
         run=typed.run,
         by=by,
     )
-
-
-def ensure_base(target: Target, name: str) -> None:
-    """A base that comes with a package is converted at its first use; of any other the training says what to do."""
-    from gtftd.training.base_adding import add_in_child
-    from gtftd.training.base_source import find_source
-    from gtftd.training.bases import BaseStore
-
-    store = BaseStore(target.state_dir)
-    if name in store.names():
-        return
-    try:
-        source = find_source(name, None)
-    except GtftdError as error:
-        raise Missing(f"there is no base {name!r} here: {error}") from error
-    store.add(name, source, add_in_child)
-
-
-def _of(configured: TrainingSettings, name: str) -> int | None:
-    value = getattr(configured, name)
-    return int(value) if value is not None else None
-
-
-def _of_file(typed: Typed, configured: TrainingSettings) -> list[Given]:
-    """The named file, else the one of the role in the folder of the configuration."""
-    from gtftd.training.settings import from_file
-
-    if typed.settings is not None:
-        return from_file(typed.settings)
-    for name in (typed.task, typed.role):
-        file = configured.settings_dir / f"{name}.yaml" if configured.settings_dir and name else None
-        if file is not None and file.is_file():
-            return from_file(file)
-    return []

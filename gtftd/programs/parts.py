@@ -45,6 +45,7 @@ from gtftd.town.estop import EStop
 from gtftd.town.layout import load_town
 from gtftd.town.screen import socket_name
 from gtftd.town.spool import Spool
+from gtftd.training import Requests
 
 HELD_AGAIN = timedelta(seconds=10)
 
@@ -178,6 +179,7 @@ class Parts(Ground):
         services: Mapping[type, object] = {
             Evidence: self.evidence, Collector: self.collector, EntryStore: self.store, Documents: self.documents,
             Feed: self.feed_of_index, Models: self.models,
+            Requests: Requests(self.settings.training, self.trainings.request),
         }  # fmt: skip
         reactions = discover(handlers)
         self.runtime = Runtime(reactions, bind(reactions, services), place, self.database)

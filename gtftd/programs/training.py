@@ -10,10 +10,12 @@ from gtftd.health import Health
 from gtftd.jobs import RunFolder, Supervisor, Verdict, read_run, read_runs, runs_folder, wish
 from gtftd.programs.training_plan import Planner
 from gtftd.programs.training_records import Records
+from gtftd.programs.training_requests import Asked, check_room, same_run
 from gtftd.registry import Registry
 from gtftd.schemas.settings import TrainingSettings
 from gtftd.schemas.training import RunSpec
 from gtftd.schemas.training_orders import RunView, TrainOrder, Will
+from gtftd.training.base_adding import ensure_base
 
 
 class Trainings:
@@ -32,6 +34,7 @@ class Trainings:
     ) -> None:
         """`is_stopped`: the town's emergency stop stands. `changed`: the records were changed."""
         self._state_dir = state_dir
+        self._settings = settings
         self._is_stopped = is_stopped
         self._planner = Planner(state_dir, settings, registry)
         records = Records(state_dir, registry, changed)
@@ -50,6 +53,12 @@ class Trainings:
         view = await asyncio.to_thread(self._create, order)
         self._supervisor.wake()
         return view
+
+    async def request(self, order: TrainOrder) -> Asked:
+        """As `start`; a run that does the same already is that run, and too many are Refused."""
+        asked = await asyncio.to_thread(self._request, order)
+        self._supervisor.wake()
+        return asked
 
     async def list(self, limit: int = 50) -> list[RunView]:
         return await asyncio.to_thread(read_runs, self._state_dir, limit)
@@ -70,6 +79,18 @@ class Trainings:
         spec = self._planner.plan(order)
         self._supervisor.create(spec)
         return read_run(self._state_dir, spec.run)
+
+    def _request(self, order: TrainOrder) -> Asked:
+        assert order.run is not None, "a request names its run"
+        if RunFolder(runs_folder(self._state_dir) / order.run).try_spec() is not None:
+            return Asked(read_run(self._state_dir, order.run), is_new=True)
+        ensure_base(self._state_dir, order.base or self._settings.base)
+        spec = self._planner.plan(order)
+        if (known := same_run(self._state_dir, spec)) is not None:
+            return Asked(known, is_new=False)
+        check_room(self._state_dir, spec, self._settings, spec.created_at)
+        self._supervisor.create(spec)
+        return Asked(read_run(self._state_dir, spec.run), is_new=True)
 
     def _judge(self, spec: RunSpec) -> Verdict:
         if (self._state_dir / "snapshots" / spec.snapshot / "tainted.json").exists():

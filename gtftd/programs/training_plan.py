@@ -62,6 +62,8 @@ class Planner:
             stacked_on=order.stacked_on,
             settings=order.settings,
             origins=order.origins,
+            by=order.by,
+            request=order.request,
             created_at=at,
         )
 

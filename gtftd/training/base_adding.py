@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from gtftd import errors
-from gtftd.errors import GtftdError, Invalid, NonRetriable
-from gtftd.training.bases import BaseSource
+from gtftd.errors import GtftdError, Invalid, Missing, NonRetriable, NotReady
+from gtftd.training.base_source import find_source
+from gtftd.training.bases import BaseSource, BaseStore
 
 PROGRAM = "gtftd.programs.base"
 _ENVIRONMENT = {
@@ -20,6 +21,18 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }  # fmt: skip
 _CLASSES = ("Invalid", "Missing", "Refused", "Corrupt", "Conflict", "NoSpace")
+
+
+def ensure_base(state_dir: Path, name: str) -> None:
+    """A base that comes with a package is converted at its first use; of any other `Missing` says what to do."""
+    store = BaseStore(state_dir)
+    if name in store.names():
+        return
+    try:
+        source = find_source(name, None)
+    except (NonRetriable, NotReady) as error:
+        raise Missing(f"there is no base {name!r} here: {error}") from error
+    store.add(name, source, add_in_child)
 
 
 def add_in_child(name: str, source: BaseSource, cache: Path, *, any_family: bool = False) -> str:

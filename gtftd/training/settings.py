@@ -20,6 +20,7 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ValidationError
 
 from gtftd.errors import Invalid, Missing
+from gtftd.schemas.settings import TrainingSettings
 from gtftd.schemas.training import TrainSettings
 
 CLASSES = {"Sft": "sft", "Dpo": "dpo", "Kto": "kto"}
@@ -97,6 +98,24 @@ def from_file(path: Path) -> list[Given]:
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
         raise Invalid(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     return [] if root is None else _of_root(path, root)
+
+
+def configured_for(configured: TrainingSettings, names: Iterable[str | None]) -> list[Given]:
+    """What the configuration sets, and the first file of these names (a task, then its role) in its folder."""
+    return [*of_config(configured), *of_folder(configured, names)]
+
+
+def of_config(configured: TrainingSettings) -> list[Given]:
+    own = {"threads": configured.threads, "memory_bytes": configured.memory_bytes}
+    return [Given(name, value, "config") for name, value in own.items() if value is not None]
+
+
+def of_folder(configured: TrainingSettings, names: Iterable[str | None]) -> list[Given]:
+    for name in names:
+        file = configured.settings_dir / f"{name}.yaml" if configured.settings_dir and name else None
+        if file is not None and file.is_file():
+            return from_file(file)
+    return []
 
 
 def from_options(options: Sequence[str]) -> list[Given]:
