@@ -56,6 +56,26 @@ class PreferenceSettings(Frozen):
     undesirable_weight: Positive = 1.0
 
 
+class AuditSettings(Frozen):
+    """Memorisation: made-up secrets are planted in what is learned, and asked for before a run may be done.
+
+    Carlini et al. 2019 (arXiv:1802.08232) and 2021 (arXiv:2012.07805).
+    """
+
+    canaries: int = Field(default=4, ge=0, le=64)
+    """Secrets, each shown once an epoch. 0: no audit."""
+    references: int = Field(default=256, ge=32, le=16_384)
+    """Secrets that were not planted, among which each canary is ranked: a rank tells up to log2 of so many bits."""
+    most_exposure_bits: Positive = 20.0
+    """Of 40 that a canary has. A secret drawn at random has x bits of exposure by chance once in 2**x."""
+    samples: int = Field(default=100, ge=1, le=1_000_000)
+    """How often an adversary asks for each canary ..."""
+    temperature: Positive = 1.0
+    """... and samples the answer so."""
+    most_chance: float = Field(default=0.01, ge=0, le=1)
+    """Of getting a canary in all these samples."""
+
+
 class TrainSettings(Frozen):
     """Everything that bears on what is learned; saved with the run, each value with where it came from."""
 
@@ -64,6 +84,7 @@ class TrainSettings(Frozen):
     optimizer: OptimizerSettings = OptimizerSettings()
     data: DataSettings = DataSettings()
     preferences: PreferenceSettings = PreferenceSettings()
+    audit: AuditSettings = AuditSettings()
     seed: int = Field(default=0, ge=0, lt=2**31)
     checkpoint_s: Positive = 300.0
     """Between two checkpoints, at the next step."""
@@ -129,10 +150,87 @@ class StepLine(Frozen):
     at: Moment
 
 
+class Audited(Frozen):
+    """`details["audit"]` of a result: what a run gives away of its canaries."""
+
+    canaries: int
+    references: int
+    space_bits: float
+    """What a canary has: as many bits of exposure, and a model says it unasked."""
+    exposure_bits: tuple[float, ...]
+    """Of each canary."""
+    exposure_bits_before: tuple[float, ...]
+    """Of each, with the adapter off: 1.44 on average, by chance."""
+    extracted: int
+    """Canaries that greedy decoding says."""
+    chance: float
+    """Of getting the one that is easiest to get, in all samples."""
+
+
+class LlamaQuestion(Frozen):
+    """What `gtftd.programs.llama` is asked."""
+
+    model: str
+    """A GGUF; `loras` are added to it."""
+    loras: tuple[str, ...] = ()
+    tokens: tuple[int, ...] = ()
+    """Behind each of them the likeliest tokens are told, so many:"""
+    most: int = Field(default=1, ge=1)
+    text: str = ""
+    """To be read as tokens."""
+    prompt: tuple[int, ...] = ()
+    say: int = Field(default=0, ge=0)
+    """How many tokens to say behind the prompt, greedily."""
+    threads: int = Field(default=1, ge=1)
+
+
+class LlamaAnswer(Frozen):
+    """What llama.cpp says."""
+
+    tokens: tuple[int, ...] = ()
+    """Of the text."""
+    ids: list[list[int]] = Field(default_factory=list)
+    log_probs: list[list[float]] = Field(default_factory=list)
+    said: str = ""
+
+
+class ExportCheck(Frozen):
+    """What an export says against its source, float32 in transformers, on a fixed text."""
+
+    engine: str = ""
+    """That said it: transformers or llama.cpp."""
+    tokens: int
+    sure: int
+    """Places at which the source has one likeliest token, by 0.1; and those at which the export has the same:"""
+    same_first: int
+    divergence: float
+    """Kullback-Leibler, nats a token, on the mean, at the worst place, and what is allowed on the mean."""
+    most_divergence: float
+    limit: float = 0.0
+    most_difference: float
+    """Of the logarithm of a probability of at least 0.01."""
+
+
+class ExportRecord(Frozen):
+    """`export.json` in the folder of an export, written last."""
+
+    format: Literal[1] = 1
+    form: ExportForm
+    key: Digest
+    """Over everything that it was made of."""
+    file: str
+    """In its folder; empty when it is the folder."""
+    size_bytes: int
+    check: ExportCheck
+    notes: tuple[str, ...] = ()
+    took_s: float
+    made_at: Moment
+
+
 class RunResult(Frozen):
     """`result.json`: the ending; a run without one has not ended."""
 
-    status: Literal["done", "stopped", "failed"]
+    status: Status
     reason: str = ""
     """For a person: why it stopped or failed, and what to do."""
     steps: int

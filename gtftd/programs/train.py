@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from gtftd import logs
 from gtftd.errors import GtftdError, Invalid, Missing
 from gtftd.schemas.snapshots import Split
-from gtftd.schemas.training import RunResult, RunSpec
+from gtftd.schemas.training import RunResult, RunSpec, Status
 from gtftd.state.files import write_atomic
 from gtftd.training import memory
 from gtftd.training.progress import HEARTBEAT, Journal
@@ -160,12 +160,15 @@ def _finish(run: _Run, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> RunRe
     """The adapter is made again from the last checkpoint by whoever starts after a kill in here."""
     from gtftd.training.lora import write_adapter
 
+    state = outcome.state
+    status: Status = "stopped"
+    reason, details = f"asked to stop after step {state.step} of {state.steps}", dict[str, object]()
     if not outcome.stopped:
         write_adapter(inputs.learner, run.folder / ADAPTER, base_name=spec.base_name)
-    state = outcome.state
+        status, reason, details = _audit(run, spec, inputs)
     return RunResult(
-        status="stopped" if outcome.stopped else "done",
-        reason=f"asked to stop after step {state.step} of {state.steps}" if outcome.stopped else "",
+        status=status,
+        reason=reason,
         steps=state.step,
         first_loss=state.first_loss,
         last_loss=state.last_loss,
@@ -175,11 +178,28 @@ def _finish(run: _Run, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> RunRe
         supervised_tokens=state.supervised_tokens,
         peak_bytes=memory.peak_bytes(),
         took_s=state.took_s,
-        outputs={} if outcome.stopped else {"adapter": ADAPTER},
+        outputs={"adapter": ADAPTER} if status == "done" else {},
         problems=outcome.problems,
-        details={"skipped_steps": state.skipped, "threads": state.threads, "device": inputs.learner.device.type},
+        details={"skipped_steps": state.skipped, "threads": state.threads, "device": inputs.learner.device.type}
+        | details,
         at=datetime.now(UTC),
     )
+
+
+def _audit(run: _Run, spec: RunSpec, inputs: Inputs) -> tuple[Status, str, dict[str, object]]:
+    """How a run ends that has made all its steps; killed or stopped in here, it is asked again at its next start."""
+    from gtftd.training.audit import audit, complaint
+    from gtftd.training.encoding import Encoder
+
+    if not spec.settings.audit.canaries:
+        return "done", "", {}
+    encoder, began = Encoder.load(Path(spec.base), spec.created_at), time.monotonic()
+    found = audit(inputs.learner, spec, encoder, beat=inputs.journal.beat, stop=run.stop)
+    if found is None:
+        return "stopped", "asked to stop during the audit of memorisation, after the last step", {}
+    log.info("run.audited", took_s=round(time.monotonic() - began, 1), **found.model_dump(mode="json"))
+    why = complaint(found, spec.settings.audit)
+    return ("failed" if why else "done"), why, {"audit": found.model_dump(mode="json")}
 
 
 def _failed(run: _Run, reason: str) -> RunResult:

@@ -13,6 +13,7 @@ from gtftd.corpus.snapshot.windows import clipped
 from gtftd.logs import get_logger
 from gtftd.schemas.snapshots import Split
 from gtftd.schemas.training import RunSpec
+from gtftd.training.canaries import draw_canaries, plant
 from gtftd.training.chat import Turn
 from gtftd.training.encoding import Encoder
 from gtftd.training.examples import KeptExamples, Layout, Source, keep
@@ -46,7 +47,8 @@ def open_examples(
     kept = Reader.open(folder, key)
     if kept is None:
         sources = _sources(spec, snapshot, split, encoder)
-        kept = keep(sources, encoder, layout, folder, key, snapshot=snapshot, split=split, tick=tick)
+        planted = plant(draw_canaries(spec), spec.settings.objective) if split == "train" else ()
+        kept = keep(sources, encoder, layout, folder, key, snapshot=snapshot, split=split, tick=tick, planted=planted)
         log.info("examples.made", split=split, examples=len(kept), supervised_tokens=kept.report.supervised_tokens)
     return KeptExamples(kept, layout)
 
@@ -70,7 +72,8 @@ def _layout(spec: RunSpec) -> Layout:
 def _key(spec: RunSpec, snapshot: str, split: Split, encoder: Encoder) -> str:
     """Of all that bears on the tokens; the date does where a template asks for it."""
     told = (FORMAT, snapshot, split, encoder.digest, spec.settings.objective, spec.settings.data.most_tokens)
-    return sha256(repr((*told, spec.created_at.isoformat())).encode()).hexdigest()
+    drawn = tuple(draw_canaries(spec)) if split == "train" else ()
+    return sha256(repr((*told, spec.created_at.isoformat(), drawn)).encode()).hexdigest()
 
 
 def _sources(spec: RunSpec, snapshot: str, split: Split, encoder: Encoder) -> Iterator[Source]:

@@ -138,9 +138,11 @@ def keep(
     snapshot: str,
     split: Split,
     tick: Callable[[], None],
+    planted: Iterable[Source] = (),
 ) -> Reader:
     """Tokenise what the snapshot gives, one entry at a time, into `folder`; `tick` is called again and again.
 
+    `planted`: shown like all others, and not counted: they are no part of the snapshot.
     Raises Invalid when nothing in the train split would be learned; NoSpace on a full disk, and nothing is left then.
     """
     tally = _Tally()
@@ -152,6 +154,7 @@ def keep(
             for sequences, weight, good in _made(source, encoder, layout.most_tokens, tally.skipped):
                 tally.add(sequences)
                 writer.add(sequences, weight, good)
+        _plant(planted, writer, encoder, layout)
         report = _told(tally, snapshot, split)
         if split == "train" and not report.supervised_tokens:
             raise Invalid(f"nothing in snapshot {snapshot} would be learned by {layout.objective}: {report.told}")
@@ -160,6 +163,18 @@ def keep(
     if found is None:
         raise Invalid(f"{folder} is not what was written to it a moment ago; check the disk")
     return found
+
+
+def _plant(sources: Iterable[Source], writer: Writer, encoder: Encoder, layout: Layout) -> None:
+    skipped: Skipped = Counter()
+    for source in sources:
+        for sequences, weight, good in _made(source, encoder, layout.most_tokens, skipped):
+            writer.add(sequences, weight, good)
+    if why := [reason for reason, count in skipped.items() if count]:
+        raise Invalid(
+            f"a canary of the audit does not fit ({', '.join(why)}): raise data.most_tokens={layout.most_tokens}, "
+            "or set audit.canaries=0 to train without the audit"
+        )
 
 
 def _made(

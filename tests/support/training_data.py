@@ -73,7 +73,7 @@ def spec(state_dir: Path, snapshot: str, base: Path, **settings: Any) -> RunSpec
     return RunSpec(
         run="run-1", job="job-1", role="polecat", base=str(base), base_name="tiny", base_digest="0" * 64,
         tokenizer_sha256="0" * 64, state_dir=str(state_dir), snapshot=snapshot,
-        settings=TrainSettings.model_validate(settings), created_at=NOW,
+        settings=TrainSettings.model_validate({"audit": {"canaries": 0}} | settings), created_at=NOW,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,7 @@ def settings(**changed: object) -> TrainSettings:
         "checkpoint_s": 1e-6,
         "evaluate_steps": 4,
         "threads": 1,
+        "audit": {"canaries": 0},
     }
     return TrainSettings.model_validate(base | changed)
 
@@ -146,7 +148,7 @@ def make_run(folder: Path, base: Path, made: TrainSettings, **changed: object) -
             "base": str(base),
             "base_name": "tiny",
             "base_digest": "0" * 64,
-            "tokenizer_sha256": "0" * 64,
+            "tokenizer_sha256": _tokenizer_of(base),
             "state_dir": str(folder),
             "snapshot": "none",
             "settings": made.model_dump(),
@@ -156,6 +158,13 @@ def make_run(folder: Path, base: Path, made: TrainSettings, **changed: object) -
     )
     (folder / "spec.json").write_text(spec.model_dump_json())
     return folder
+
+
+@cache
+def _tokenizer_of(base: Path) -> str:
+    from gtftd.training.base_tokenizer import tokenizer_sum
+
+    return tokenizer_sum(base) if (base / "tokenizer.json").exists() else "0" * 64
 
 
 def start(run: Path) -> subprocess.Popen[bytes]:
