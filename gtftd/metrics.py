@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter as Tally
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
+
+from gtftd.schemas.training import StepLine
+from gtftd.schemas.training_orders import RunView, Stage
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -71,6 +75,7 @@ class Metrics:
         self.loop_lag_seconds = Histogram(
             "gtftd_loop_lag_seconds", "How late the event loop runs.", buckets=_SECONDS, registry=registry
         )
+        self.training = TrainingMetrics(registry)
 
     def count_facts(self, source: str, count: int) -> None:
         """A source brought facts in, just now."""
@@ -90,6 +95,70 @@ class Metrics:
     def expose(self) -> bytes:
         """The text format that Prometheus scrapes."""
         return generate_latest(self.registry)
+
+
+class TrainingMetrics:
+    """Of training runs, by role and objective. Where several runs of one kind run, gauges tell of the newest."""
+
+    _STAGES: tuple[Stage, ...] = ("waiting", "running", "paused")
+    _GAUGES = (
+        ("loss", "loss", "The mean loss of the last step."),
+        ("held_out_loss", "held_out_loss", "The last loss on what is not trained on."),
+        ("tokens_per_s", "tokens_per_second", "Supervised tokens, over the last steps."),
+        ("step", "step", "The last step."),
+        ("steps", "steps", "How many steps there will be."),
+        ("eta_s", "eta_seconds", "Until the last step."),
+    )
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        by = ["role", "objective"]
+        self._runs = Gauge("gtftd_training_runs", "Runs that have not ended, by stage.", ["stage"], registry=registry)
+        self._gauges = {
+            of_run: Gauge(f"gtftd_training_{name}", text, by, registry=registry) for of_run, name, text in self._GAUGES
+        }
+        self._tokens = Counter("gtftd_training_supervised_tokens", "Learned from.", by, registry=registry)
+        self._skipped = Counter("gtftd_training_skipped_steps", "Steps with NaN or Inf.", by, registry=registry)
+        self._checkpoints = Histogram(
+            "gtftd_training_checkpoint_seconds",
+            "How long a checkpoint held its training up.",
+            by,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.starts = Counter("gtftd_training_child_starts", "Processes of runs started.", by, registry=registry)
+        self.deaths = Counter(
+            "gtftd_training_child_deaths", "Processes of runs that died; each is started again.", by, registry=registry
+        )
+        self.ended = Counter("gtftd_training_runs_ended", "By result.", [*by, "result"], registry=registry)
+        self._known_tokens: dict[str, int] = {}
+
+    def show(self, runs: Sequence[RunView]) -> None:
+        """How the runs are now that have not ended, the oldest first."""
+        stages = Tally(run.stage for run in runs)
+        for stage in self._STAGES:
+            self._runs.labels(stage=stage).set(stages[stage])
+        running = [run for run in runs if run.stage == "running"]
+        for name, gauge in self._gauges.items():
+            gauge.clear()
+            for run in running:
+                value = getattr(run, name)
+                if value is not None:
+                    gauge.labels(role=run.role, objective=run.objective).set(value)
+        self._known_tokens = {run.run: self._known_tokens.get(run.run, run.supervised_tokens) for run in runs}
+
+    def count(self, run: str, role: str, objective: str, lines: Sequence[StepLine]) -> None:
+        """New steps of one run. Those that it makes again from a checkpoint are counted again: they are work."""
+        known = self._known_tokens.get(run)
+        for line in lines:
+            if known is not None and line.supervised_tokens > known:
+                self._tokens.labels(role=role, objective=objective).inc(line.supervised_tokens - known)
+            known = line.supervised_tokens
+            if line.skipped:
+                self._skipped.labels(role=role, objective=objective).inc()
+            if line.checkpoint_s > 0:
+                self._checkpoints.labels(role=role, objective=objective).observe(line.checkpoint_s)
+        if known is not None:
+            self._known_tokens[run] = known
 
 
 @dataclass(frozen=True)

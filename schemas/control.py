@@ -8,6 +8,10 @@ from pydantic import Field
 
 from gtftd.schemas.corpus_views import EntriesStatus
 from gtftd.schemas.protocol import PROTOCOL, Answer, Name, Strict
+from gtftd.schemas.training_orders import RunView
+
+MOST_RUNS = 20
+"""In a status."""
 
 Phase = Literal["starting", "running", "draining", "stopping"]
 """Of a daemon's life."""
@@ -145,6 +149,15 @@ class EstopStatus(Answer):
     reason: str = ""
 
 
+class TrainingStatus(Answer):
+    """Runs that have not ended, the oldest first, and the last that has."""
+
+    runs: tuple[RunView, ...] = ()
+    more: int = 0
+    """Runs that wait behind these."""
+    last: RunView | None = None
+
+
 class StatusResult(Answer):
     """The daemon at one glance."""
 
@@ -166,6 +179,7 @@ class StatusResult(Answer):
     health: tuple[ConditionStatus, ...] = ()
     missed: dict[str, int] = Field(default_factory=dict)
     closes: ClosesStatus = ClosesStatus.model_construct()
+    training: TrainingStatus = TrainingStatus.model_construct()
 
 
 class ChangedResult(Answer):

@@ -156,9 +156,14 @@ def _print_unread(follower: Follower) -> None:
 
 
 def summary_of(status: StatusResult) -> str:
+    from gtftd.ctl.training_lines import summary
+
     done = sum(reaction.done for reaction in status.reactions)
     parked = sum(reaction.parked for reaction in status.reactions)
     facts = sum(source.facts for source in status.sources)
     bad = [condition.name for condition in status.health if condition.state == "degraded"]
     trouble = f", degraded: {', '.join(bad)}" if bad else ""
-    return f"-- {status.state}: {facts} facts, {done} done, {parked} parked, {status.entries.total} entries{trouble}"
+    return (
+        f"-- {status.state}: {facts} facts, {done} done, {parked} parked, {status.entries.total} entries"
+        f"{summary(status.training)}{trouble}"
+    )

@@ -16,7 +16,7 @@ from gtftd.ctl.target import Json, Target, on_target
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from gtftd.schemas.control import ConditionStatus, ReactionStatus, StatusResult
+    from gtftd.schemas.control import ConditionStatus, ReactionStatus, StatusResult, TrainingStatus
 
 _LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 4}
 _COLORS = {"debug": show.DIM, "info": show.CALM, "warning": "yellow", "error": show.BAD, "critical": show.BAD}
@@ -140,6 +140,7 @@ def _show_status(result: StatusResult) -> None:
     for name, value in _facts(result):
         facts.add_row(Text(name, style=show.DIM), Text(show.clean(value)))
     out.print(facts)
+    _show_training(result.training)
     for heading, part in (
         ("sources", _sources(result)),
         ("reactions", _reactions(result.reactions)),
@@ -149,6 +150,20 @@ def _show_status(result: StatusResult) -> None:
             out.print()
             out.print(Text(heading, style="bold"))
             out.print(part)
+
+
+def _show_training(training: TrainingStatus) -> None:
+    from rich.text import Text
+
+    from gtftd.ctl.training_lines import status_lines
+
+    lines = list(status_lines(training))
+    if lines:
+        out = show.console()
+        out.print()
+        out.print(Text("training", style="bold"))
+        for line in lines:
+            out.print(Text(line, style="yellow" if line.lstrip().startswith("!") else ""))
 
 
 def _facts(result: StatusResult) -> list[tuple[str, str]]:

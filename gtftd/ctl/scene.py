@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gtftd.ctl import show
 from gtftd.ctl.page import about, who
+from gtftd.ctl.training_lines import live_line
 
 if TYPE_CHECKING:
     from gtftd.schemas.control import HappeningResult, ReactionStatus, StatusResult
@@ -35,6 +36,7 @@ _WORDS: dict[str | tuple[str, str], str] = {
 """How a detail is said; one that is not here is said as `key=value`."""
 _COUNTED = {"rows": "row", "messages": "message"}
 _WIDE = 94
+_MOST_RUNS = 3
 _NOT_SAID = {"id", "sha256"}
 _KINDS = {"event": show.CALM, "reaction": "yellow", "entry": show.GOOD, "condition": "yellow"}
 _EVENTS = {"bead.closed": show.GOOD, "bead.touched": show.DIM, "turn.ended": show.DIM, "gt.logged": show.DIM}
@@ -62,10 +64,12 @@ def draw(scene: Scene, width: int, height: int) -> RenderableType:
         room = height - _FRAME_LINES - _HEAD_LINES - _GAPS
         rows = min(max(len(status.sources), len(status.reactions)), max(2, room * 2 // 5))
         bad = [condition for condition in status.health if condition.state == "degraded"][:3]
-        left = room - rows - 1 - len(bad) - 2
+        training = _training(status)[: max(0, room - rows - 7 - len(bad))]
+        left = room - rows - 1 - len(bad) - len(training) - 2
         entry_lines = max(2, left // 2)
         event_lines = max(2, left - entry_lines)
         body += [_trouble(status)] if bad else []
+        body += training
         body += [Text(), _middle(status, rows, width - 4), Text(), _ticker(scene, event_lines)]
         body += [Text(), _entries(scene, entry_lines, is_wide=width - 4 >= _WIDE)]
     hint = "ending ..." if scene.ending else "Ctrl-C ends"
@@ -132,6 +136,17 @@ def _trouble(status: StatusResult) -> Text:
         text.append("\n" if number else "").append(f"! {condition.name}  ", style="yellow")
         text.append(show.clean(condition.detail), style=show.DIM)
     return text
+
+
+def _training(status: StatusResult) -> list[Text]:
+    """A line for each run that runs, and for what is wrong with it."""
+    lines = []
+    for run in [run for run in status.training.runs if run.stage == "running"][:_MOST_RUNS]:
+        line = Text("↻ ", style=show.CALM, no_wrap=True, overflow="ellipsis")
+        lines.append(line.append(show.clean(live_line(run)), style=""))
+        if run.problem:
+            lines.append(Text(f"! {show.clean(run.problem)}", style="yellow", no_wrap=True, overflow="ellipsis"))
+    return lines
 
 
 def _middle(status: StatusResult, rows: int, width: int) -> Table:

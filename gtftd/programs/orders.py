@@ -95,6 +95,7 @@ class Orders:
             health=self._conditions(),
             missed={what: parts.metrics.missed_by(what) for what in ("session", "close")},
             closes=await self._closes(),
+            training=await self._training(),
         )
 
     async def health(self, _: NoParams) -> wire.HealthResult:
@@ -229,6 +230,12 @@ class Orders:
     async def _closes(self) -> wire.ClosesStatus:
         seen, with_entry = await self._parts.evidence.count_closes()
         return wire.ClosesStatus(seen=seen, with_entry=with_entry, skipped=seen - with_entry)
+
+    async def _training(self) -> wire.TrainingStatus:
+        glance = await self._parts.trainings.glance()
+        return wire.TrainingStatus(
+            runs=glance.runs[: wire.MOST_RUNS], more=len(glance.runs[wire.MOST_RUNS :]), last=glance.last
+        )
 
     async def _chosen(self, choice: wire.ParkedChoice) -> Sequence[int]:
         if choice.ids and (choice.all or choice.reaction):

@@ -125,7 +125,7 @@ class Parts(Ground):
         self.bead_face = BeadFace(self.database, bd, self.health, self._is_stopped)
         self.trainings = Trainings(
             self.state_dir, self.settings.training, self._registry, self.health,
-            is_stopped=self._is_stopped, changed=self.registry_changed,
+            is_stopped=self._is_stopped, changed=self.registry_changed, metrics=self.metrics.training,
         )  # fmt: skip
 
     def registry_changed(self) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from gtftd.health import Health
-from gtftd.jobs import RunFolder, Supervisor, Verdict, read_run, read_runs, runs_folder, wish
+from gtftd.jobs import Listener, RunFolder, Supervisor, Verdict, read_run, read_runs, runs_folder, wish
+from gtftd.jobs.board import Glance
+from gtftd.metrics import TrainingMetrics
 from gtftd.programs.training_plan import Planner
 from gtftd.programs.training_records import Records
 from gtftd.programs.training_requests import Asked, check_room, same_run
+from gtftd.programs.training_watch import Counted, Watch
 from gtftd.registry import Registry
 from gtftd.schemas.settings import TrainingSettings
 from gtftd.schemas.training import RunSpec
@@ -31,18 +34,26 @@ class Trainings:
         is_stopped: Callable[[], bool],
         changed: Callable[[], None] = lambda: None,
         only: Collection[str] = (),
+        metrics: TrainingMetrics | None = None,
     ) -> None:
         """`is_stopped`: the town's emergency stop stands. `changed`: the records were changed."""
         self._state_dir = state_dir
         self._settings = settings
         self._is_stopped = is_stopped
         self._planner = Planner(state_dir, settings, registry)
-        records = Records(state_dir, registry, changed)
-        self._supervisor = Supervisor(state_dir, settings, records, health, judge=self._judge, only=only)
+        records: Listener = Records(state_dir, registry, changed)
+        listener = records if metrics is None else Counted(records, metrics)
+        self._supervisor = Supervisor(state_dir, settings, listener, health, judge=self._judge, only=only)
+        self._watch = Watch(state_dir, metrics)
 
     async def run(self, *, until_idle: bool = False) -> None:
         """Until `quit`, or until nothing is left to do. Cancelled, children live on, for the next daemon."""
-        await self._supervisor.run(until_idle=until_idle)
+        watching = asyncio.create_task(self._watch.run(), name="runs")
+        try:
+            await self._supervisor.run(until_idle=until_idle)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
 
     def quit(self) -> None:
         """Children save and stop; the next daemon lets them go on."""
@@ -51,14 +62,18 @@ class Trainings:
     async def start(self, order: TrainOrder) -> RunView:
         """Raises Missing, Invalid, Refused before anything is started. A run of that name again is that run."""
         view = await asyncio.to_thread(self._create, order)
-        self._supervisor.wake()
+        self._wake()
         return view
 
     async def request(self, order: TrainOrder) -> Asked:
         """As `start`; a run that does the same already is that run, and too many are Refused."""
         asked = await asyncio.to_thread(self._request, order)
-        self._supervisor.wake()
+        self._wake()
         return asked
+
+    async def glance(self) -> Glance:
+        """The runs that have not ended, and the last that has; at once, from memory."""
+        return await self._watch.glance()
 
     async def list(self, limit: int = 50) -> list[RunView]:
         return await asyncio.to_thread(read_runs, self._state_dir, limit)
@@ -69,8 +84,12 @@ class Trainings:
     async def wish(self, run: str, will: Will, by: str) -> RunView:
         """Pause, resume or stop. Refused for a run that has ended."""
         view = await asyncio.to_thread(wish, self._state_dir, run, will, by)
-        self._supervisor.wake()
+        self._wake()
         return view
+
+    def _wake(self) -> None:
+        self._supervisor.wake()
+        self._watch.forget()
 
     def _create(self, order: TrainOrder) -> RunView:
         known = RunFolder(runs_folder(self._state_dir) / order.run) if order.run else None
