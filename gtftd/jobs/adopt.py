@@ -75,12 +75,22 @@ def lock_holder(folder: Path) -> int | None:
 
 def start_ticks(pid: int) -> int | None:
     """When it began, in clock ticks after boot (proc_pid_stat(5), field 22). None for a process that is no more."""
+    fields = _stat(pid)
+    return None if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def is_stopped(pid: int) -> bool:
+    """By a signal (SIGSTOP, SIGTSTP) or a debugger: it lives, and can say nothing until somebody lets it go on."""
+    return _stat(pid)[:1] in ([b"T"], [b"t"])
+
+
+def _stat(pid: int) -> list[bytes]:
+    """From its state (field 3) on; empty for a process that is no more."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return None
-    fields = stat[stat.rindex(b")") + 2 :].split()  # its name may hold blanks and brackets
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+        return []
+    return stat[stat.rindex(b")") + 2 :].split()  # its name may hold blanks and brackets
 
 
 def _is_alive(pidfd: int) -> bool:

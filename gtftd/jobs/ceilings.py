@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gtftd.machine import free_memory_bytes
+
 OOM_SCORE_ADJ = 900
 """The kernel takes a training before an agent (proc_pid_oom_score_adj(5); 1000 is the first of all)."""
 _SHARE_OF_FREE = 0.8
@@ -69,25 +71,8 @@ def _own_cgroup() -> Path:
     return _CGROUPS / next(line[3:].lstrip("/") for line in lines if line.startswith("0::"))
 
 
-def free_memory_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """What programs can have without swapping."""
-    for line in meminfo.read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def memory_ceiling(asked_bytes: int | None) -> int:
     return asked_bytes or int(free_memory_bytes() * _SHARE_OF_FREE)
-
-
-def threads_for(asked: int | None, load: float | None = None, cores: int | None = None) -> int:
-    """All cores of a machine at rest; one when more than half of them have work: agents come first."""
-    if asked is not None:
-        return asked
-    cores = cores or len(os.sched_getaffinity(0))
-    load = os.getloadavg()[0] if load is None else load
-    return 1 if load > cores / 2 else cores
 
 
 def thread_environ(threads: int) -> Mapping[str, str]:

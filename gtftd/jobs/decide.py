@@ -8,6 +8,14 @@ from typing import Literal
 from gtftd.schemas.training import RunResult
 from gtftd.schemas.training_orders import Will
 
+UNSEEN_TIMES = 6
+"""As patient before the first step and behind the last one. A base is loaded by libraries that tell nothing meanwhile,
+from a disk that may be slow, and nothing is lost by waiting; a thread of the child that beat all the time would beat in
+a child that hangs, too. Where there are points to beat at (each layer, each batch of the held-out loss, each few
+examples that become tokens) the child does.
+"""
+MOST_OOM_KILLS = 2
+"""Without a new step. Once may have been the doing of others."""
 Act = Literal["nothing", "start", "ask", "kill", "discard", "fail", "end", "settle"]
 """`ask`: finish the step, save and stop. `discard`: it stopped for a while only. `end`: it was told to stop and there
 is no child that could say so. `settle`: it has ended, and what came of it is taken up."""
@@ -32,10 +40,14 @@ class Seen:
     verdict: Verdict = Verdict()
     silent_s: float = 0.0
     """Since the last sign of life."""
+    is_stepping: bool = True
+    """It has made steps, and more are to come: signs of life are frequent."""
     asked_s: float | None = None
     """Since it was asked to stop."""
     starts: int = 0
     """Without a new step."""
+    oom_kills: int = 0
+    """Among them: ended for want of memory."""
     may_start: bool = True
     """There is a slot, and the wait after its last death is over."""
 
@@ -55,6 +67,8 @@ class Step:
 
     act: Act
     why: str = ""
+    is_silent: bool = False
+    """It is asked because it gives no sign of life."""
 
 
 NOTHING = Step("nothing")
@@ -78,8 +92,9 @@ def _of_living(seen: Seen, limits: Limits) -> Step:
         return Step("ask", seen.verdict.why or f"stopped by {seen.by or 'somebody'}")
     if why := _pause(seen):
         return Step("ask", why)
-    if seen.silent_s > limits.silent_s:
-        return Step("ask", f"it gave no sign of life for {limits.silent_s:g} s")
+    patience_s = limits.silent_s * (1 if seen.is_stepping else UNSEEN_TIMES)
+    if seen.silent_s > patience_s:
+        return Step("ask", f"it gave no sign of life for {patience_s:g} s", is_silent=True)
     return NOTHING
 
 
@@ -100,6 +115,12 @@ def _of_dead(seen: Seen, limits: Limits) -> Step:
         return Step("end", f"stopped by {seen.by or 'somebody'}")
     if why := _pause(seen):
         return Step("nothing", why)
+    if seen.oom_kills >= MOST_OOM_KILLS:
+        return Step(
+            "fail",
+            f"it needed more memory than it may take or than there was, {seen.oom_kills} times without a new step; "
+            "lower data.most_tokens, take a smaller base, or give it more memory",
+        )
     if seen.starts >= limits.most_starts:
         return Step("fail", f"it died {seen.starts} times without a new step")
     return Step("start") if seen.may_start else NOTHING

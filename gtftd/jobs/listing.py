@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gtftd.errors import Refused
-from gtftd.jobs.adopt import lock_holder
+from gtftd.jobs.adopt import is_stopped, lock_holder
 from gtftd.jobs.marks import make_wish
 from gtftd.jobs.rundir import RunFolder, all_runs
 from gtftd.schemas.training import RunResult, RunSpec
@@ -56,13 +56,16 @@ def view(folder: RunFolder, spec: RunSpec) -> RunView:
         kind=spec.kind,
         objective=spec.settings.objective,
         stage=stage,
-        note=(settled.why if settled else "") or (result.reason if result else "") or folder.life().note,
+        note=(settled.why if settled else "") or (result.reason if result else "") or _now(folder, pid, stage),
         step=last.step if last else 0,
         steps=last.steps if last else 0,
         loss=last.loss if last else None,
         held_out_loss=held_out,
+        supervised_tokens=last.supervised_tokens if last else 0,
         tokens_per_s=last.tokens_per_s if last else 0.0,
         eta_s=last.eta_s if last and stage == "running" else None,
+        problem=last.problem if last else "",
+        by=spec.by,
         base=spec.base_name,
         snapshot=spec.snapshot,
         folder=str(folder.path),
@@ -71,6 +74,16 @@ def view(folder: RunFolder, spec: RunSpec) -> RunView:
         created_at=spec.created_at,
         seen_at=last.at if last else None,
     )
+
+
+def _now(folder: RunFolder, pid: int | None, stage: Stage) -> str:
+    """What it waits for, or what happened last. Looked at, and not read: a full disk keeps no notes."""
+    if pid is not None and is_stopped(pid):
+        return f"its process is stopped by a signal; `kill -CONT {pid}` has it go on"
+    if stage in ("running", "waiting") and not folder.has_room():
+        then = "it goes on when there is" if stage == "waiting" else "it goes on without checkpoints until there is"
+        return f"no room on the disk; {then}"
+    return folder.life().note
 
 
 def _stage(pid: int | None, result: RunResult | None, wish: Wish | None, *, is_settled: bool) -> Stage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gtftd.jobs.decide import Step
+from gtftd.jobs.endings import Ending
 from gtftd.jobs.rundir import RunFolder
 from gtftd.schemas.training import RunResult
 from gtftd.schemas.training_orders import Will, Wish
@@ -18,6 +19,14 @@ def make_wish(folder: RunFolder, will: Will, by: str) -> None:
 def note(folder: RunFolder, note: str, *, asked: bool = False) -> None:
     life = folder.life()
     folder.write_life(life.model_copy(update={"note": note, "asked": asked or life.asked}))
+
+
+def note_ending(folder: RunFolder, ending: Ending, why: str) -> None:
+    """Of a child without a result. Where the machine lacks something, the start does not count."""
+    life = folder.life()
+    starts = max(0, life.starts - ending.is_short)
+    oom_kills = life.oom_kills + ending.wanted_memory
+    folder.write_life(life.model_copy(update={"note": why, "starts": starts, "oom_kills": oom_kills}))
 
 
 def go_on(folder: RunFolder) -> None:

@@ -14,11 +14,13 @@ from pydantic import BaseModel, ValidationError
 from gtftd.errors import Conflict, Corrupt, Missing
 from gtftd.schemas.training import RunResult, RunSpec, StepLine
 from gtftd.schemas.training_orders import Life, Settled, Wish
-from gtftd.state.files import fsync_folder, write_atomic
+from gtftd.state.files import fsync_folder, has_room, write_atomic
 
 FOLDER = "runs"
 SPEC, RESULT, WISH, LIFE, SETTLED = "spec.json", "result.json", "wish.json", "life.json", "registered.json"
 HEARTBEAT, PROGRESS, LOG = "heartbeat", "progress.ndjson", "run.log"
+WHO = "pid.json"
+_MARGIN_BYTES = 1024**2
 _MOST_BYTES = 4 * 1024**2
 _TAIL_BYTES = 64 * 1024
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -104,6 +106,16 @@ class RunFolder:
 
     def write_settled(self, settled: Settled) -> None:
         write_atomic(self.path / SETTLED, settled.model_dump_json().encode())
+
+    def started_at(self) -> float:
+        """When its last child began, in Unix seconds."""
+        return _mtime_ns(self.path / WHO) / 1e9
+
+    def has_room(self) -> bool:
+        """For another checkpoint beside those that are there, and for what is told meanwhile."""
+        newest = max(self.path.glob("checkpoints/step_*"), default=None)
+        sizes = (_size(path) for path in newest.iterdir()) if newest else ()
+        return has_room(self.path, sum(sizes) + _MARGIN_BYTES)
 
     def signs(self) -> tuple[int, int]:
         """Differs from look to look while the child gives signs of life."""

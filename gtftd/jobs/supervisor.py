@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -12,28 +11,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from gtftd.errors import Busy, GtftdError, NonRetriable
+from gtftd.errors import Busy, GtftdError, NonRetriable, NoSpace
 from gtftd.health import Health
 from gtftd.jobs import marks
-from gtftd.jobs.adopt import Grip, try_grip
 from gtftd.jobs.alone import supervising
-from gtftd.jobs.ceilings import Ceilings, memory_ceiling, threads_for
+from gtftd.jobs.ceilings import Ceilings, memory_ceiling
 from gtftd.jobs.child import TAKEN
+from gtftd.jobs.children import Child, Children
 from gtftd.jobs.decide import Limits, Seen, Step, Verdict, decide
+from gtftd.jobs.endings import read_ending
 from gtftd.jobs.launch import launch, train_program
-from gtftd.jobs.listing import unended_runs
+from gtftd.jobs.look import Judge, Known, Look, look_at
 from gtftd.jobs.rundir import RunFolder, runs_folder
 from gtftd.logs import get_logger
+from gtftd.machine import choose_threads, count_oom_kills
 from gtftd.schemas.settings import TrainingSettings
 from gtftd.schemas.training import RunResult, RunSpec, StepLine
-from gtftd.schemas.training_orders import Life, Settled, Wish
+from gtftd.schemas.training_orders import Life, Settled
 from gtftd.state.crash import crash_point
 
 log = get_logger("jobs")
 COMPONENT = "training"
 POLL_S = 1.0
 LONGEST_WAIT_S = 300.0
-Judge = Callable[[RunSpec], Verdict]
+MISSED_LOOKS = 20
+"""Of a longer time between two looks no more counts as silence."""
 Program = Callable[[Path], list[str]]
 
 
@@ -45,42 +47,6 @@ class Listener(Protocol):
     async def saved(self, spec: RunSpec, line: StepLine) -> None: ...
     async def halted(self, spec: RunSpec, why: str, *, died: bool) -> None: ...
     async def ended(self, spec: RunSpec, result: RunResult, folder: Path) -> Settled: ...
-
-
-@dataclass
-class _Child:
-    """A living child, and what its supervisor knows of it."""
-
-    grip: Grip
-    signs: tuple[int, int]
-    changed_at: float
-    asked_at: float | None = None
-    why: str = ""
-
-
-@dataclass
-class _Known:
-    """What is remembered of a run between two looks; nothing that must survive."""
-
-    told: bool = False
-    saved_step: int = -1
-    failures: int = 0
-    not_before: float = 0.0
-    halted_for: str = ""
-
-
-@dataclass(frozen=True)
-class _Look:
-    """One run's files, read once."""
-
-    folder: RunFolder
-    spec: RunSpec
-    result: RunResult | None
-    wish: Wish | None
-    life: Life
-    last_step: int
-    signs: tuple[int, int]
-    verdict: Verdict
 
 
 @dataclass
@@ -97,11 +63,14 @@ class Supervisor:
     program: Program | None = None
     clock: Callable[[], float] = time.monotonic
     poll_s: float = POLL_S
-    _children: dict[str, _Child] = field(default_factory=dict)
-    _known: dict[str, _Known] = field(default_factory=dict)
+    _children: Children = field(init=False)
+    _known: dict[str, Known] = field(default_factory=dict)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _quitting: str = ""
     _quit_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self._children = Children(self.wake, self.clock)
 
     def create(self, spec: RunSpec) -> None:
         """The run exists when this returns; once. It starts when there is a slot."""
@@ -128,16 +97,14 @@ class Supervisor:
                         return
                     await self._wait()
             finally:
-                for child in self._children.values():
-                    self._let_go(child)
-                self._children.clear()
+                self._children.let_all_go()
 
     def _has_quit(self) -> bool:
         """A child that takes too long is left: it was asked, and the next supervisor finds what it wrote."""
         if not self._quitting:
             return False
         self._quit_at = self._quit_at or self.clock()
-        return not self._children or self.clock() - self._quit_at > self.settings.stop_s
+        return not len(self._children) or self.clock() - self._quit_at > self.settings.stop_s
 
     async def _alone(self) -> contextlib.AbstractContextManager[None] | None:
         """None when it was told to quit before its turn came."""
@@ -160,7 +127,7 @@ class Supervisor:
     async def _is_idle(self) -> bool:
         """Whatever is left is paused by its operator."""
         looks = await asyncio.to_thread(self._read)
-        return not self._children and all(look.wish is not None and look.wish.will == "pause" for look in looks)
+        return not len(self._children) and all(look.wish is not None and look.wish.will == "pause" for look in looks)
 
     async def _look(self) -> None:
         """Every run once, the oldest first."""
@@ -169,7 +136,7 @@ class Supervisor:
         except OSError as error:
             self.health.degraded(COMPONENT, "runs.unreadable", str(error))
             return
-        self._end_strays({look.spec.run for look in looks})
+        self._children.end_strays({look.spec.run for look in looks}, self.settings.stop_s)
         troubles = []
         for look in looks:
             try:
@@ -183,38 +150,17 @@ class Supervisor:
         else:
             self.health.ok(COMPONENT, f"{len(self._children)} running, {len(looks) - len(self._children)} waiting")
 
-    def _end_strays(self, known: Collection[str]) -> None:
-        """Children whose run somebody deleted."""
-        for run, child in [(run, child) for run, child in self._children.items() if run not in known]:
-            if child.grip.ended() is not None:
-                self._let_go(child)
-                del self._children[run]
-            elif child.asked_at is None:
-                log.warning("run.vanished", run_id=run, pid=child.grip.pid)
-                child.asked_at = self.clock()
-                child.grip.signal(signal.SIGTERM)
-            elif self.clock() - child.asked_at > self.settings.stop_s:
-                child.grip.signal(signal.SIGKILL)
+    def _read(self) -> list[Look]:
+        quitting = Verdict("pause", self._quitting)
+        return look_at(self.state_dir, self.only, (lambda _: quitting) if self._quitting else self.judge)
 
-    def _read(self) -> list[_Look]:
-        looks = []
-        for folder in unended_runs(self.state_dir):
-            if self.only and folder.name not in self.only:
-                continue
-            spec = folder.try_spec()
-            if spec is not None and spec.run == folder.name:
-                verdict = Verdict("pause", self._quitting) if self._quitting else self.judge(spec)
-                life, last, signs = folder.life(), folder.last_step(), folder.signs()
-                looks.append(_Look(folder, spec, folder.result(), folder.wish(), life, last, signs, verdict))
-        return looks
-
-    async def _tend(self, look: _Look) -> None:
+    async def _tend(self, look: Look) -> None:
         run = look.spec.run
-        known = self._known.setdefault(run, _Known())
+        known = self._known.setdefault(run, Known())
         if not known.told:
             await self.listener.waits(look.spec)
             known.told = True
-        child = self._children.get(run) or self._adopt(look)
+        child = self._children.find(look.folder, look.signs)
         if child is not None and (code := child.grip.ended()) is not None:
             await self._bury(look, child, code)
             return  # its files may have changed since they were read
@@ -223,71 +169,64 @@ class Supervisor:
         step = decide(self._seen(look, child, known), self._limits())
         await self._do(step, look, child, known)
 
-    def _adopt(self, look: _Look) -> _Child | None:
-        grip = try_grip(look.folder.path)
-        if grip is None:
-            return None
-        log.info("run.adopted", run_id=look.spec.run, pid=grip.pid)
-        return self._hold(look, grip)
-
-    def _hold(self, look: _Look, grip: Grip) -> _Child:
-        child = self._children[look.spec.run] = _Child(grip, look.signs, self.clock())
-        loop = asyncio.get_running_loop()
-
-        def ended() -> None:
-            loop.remove_reader(grip.pidfd)
-            self.wake()
-
-        loop.add_reader(grip.pidfd, ended)
-        return child
-
-    def _let_go(self, child: _Child) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            asyncio.get_running_loop().remove_reader(child.grip.pidfd)
-        child.grip.release()
-
-    async def _bury(self, look: _Look, child: _Child, code: int) -> None:
-        run = look.spec.run
-        self._let_go(child)
-        del self._children[run]
+    async def _bury(self, look: Look, child: Child, code: int) -> None:
+        run, folder = look.spec.run, look.folder
+        self._children.let_go(child)
         self.wake()
         log.info("run.child_ended", run_id=run, pid=child.grip.pid, code=code, why=child.why)
-        if code == TAKEN or look.folder.result() is not None:
+        if code == TAKEN or folder.result() is not None:
             return
-        why = child.why or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}")
+        ending = read_ending(
+            code,
+            asked=child.why,
+            oom_killed=count_oom_kills() > child.oom_kills,
+            is_full=not await asyncio.to_thread(folder.has_room),
+            last_words=folder.log_tail(),
+        )
         self._put_off(run)
-        await asyncio.to_thread(marks.note, look.folder, f"its process died: {why}")
-        await self.listener.halted(look.spec, f"its process died at step {look.folder.last_step()}: {why}", died=True)
+        why = ending.why if ending.is_short else f"its process died: {ending.why}"
+        with contextlib.suppress(NoSpace):
+            await asyncio.to_thread(marks.note_ending, folder, ending, why)
+        if not ending.is_short:
+            why = f"its process died at step {folder.last_step()}: {ending.why}"
+        await self.listener.halted(look.spec, why, died=not ending.is_short)
 
-    async def _watch(self, look: _Look, child: _Child, known: _Known) -> None:
-        if look.signs == child.signs:
+    async def _watch(self, look: Look, child: Child, known: Known) -> None:
+        was_stopped = child.is_stopped
+        moved = child.see(look.signs, self.clock(), MISSED_LOOKS * self.poll_s)
+        if child.is_stopped and not was_stopped:
+            why = f"its process {child.grip.pid} was stopped by a signal; `kill -CONT {child.grip.pid}` has it go on"
+            await self.listener.halted(look.spec, why, died=False)
+        if not moved:
             return
-        child.signs, child.changed_at = look.signs, self.clock()
         lines = await asyncio.to_thread(lambda: list(look.folder.last_lines()))
         saved = next((line for line in lines if line.checkpoint_s > 0), None)
         if saved is not None and saved.step != known.saved_step:
             known.saved_step, known.failures = saved.step, 0
             await self.listener.saved(look.spec, saved)
 
-    def _seen(self, look: _Look, child: _Child | None, known: _Known) -> Seen:
+    def _seen(self, look: Look, child: Child | None, known: Known) -> Seen:
         now = self.clock()
         asked_at = child.asked_at if child else None
+        has_moved = look.last_step > look.life.step
         return Seen(
             lives=child is not None,
             result=look.result,
             will=look.wish.will if look.wish else "run",
             by=look.wish.by if look.wish else "",
             verdict=look.verdict,
-            silent_s=now - child.changed_at if child else 0.0,
+            silent_s=child.silent_s if child else 0.0,
+            is_stepping=look.is_stepping,
             asked_s=now - asked_at if asked_at is not None else None,
-            starts=look.life.starts if look.last_step <= look.life.step else 0,
+            starts=0 if has_moved else look.life.starts,
+            oom_kills=0 if has_moved else look.life.oom_kills,
             may_start=len(self._children) < self.settings.slots and now >= known.not_before,
         )
 
     def _limits(self) -> Limits:
         return Limits(self.settings.silent_s, self.settings.stop_s, self.settings.most_starts)
 
-    async def _do(self, step: Step, look: _Look, child: _Child | None, known: _Known) -> None:
+    async def _do(self, step: Step, look: Look, child: Child | None, known: Known) -> None:
         if step.act in {"start", "fail", "end"} and look.folder.result() != look.result:
             self.wake()  # its child has ended since the files were read
             return
@@ -295,15 +234,10 @@ class Supervisor:
             case "start":
                 await self._start(look)
             case "ask" if child is not None:
-                is_silent = self.clock() - child.changed_at > self.settings.silent_s
-                await asyncio.to_thread(marks.note, look.folder, step.why, asked=not is_silent)
-                child.asked_at, child.why = self.clock(), step.why
-                child.grip.signal(signal.SIGTERM)
-                log.info("run.asked", run_id=look.spec.run, why=step.why)
+                await asyncio.to_thread(marks.note, look.folder, step.why, asked=not step.is_silent)
+                child.ask(step.why, self.clock())
             case "kill" if child is not None and not self._quitting:
-                child.why = f"{child.why}; {step.why}"
-                child.grip.signal(signal.SIGKILL)
-                log.warning("run.killed", run_id=look.spec.run, why=child.why)
+                child.kill(step.why)
             case "discard":
                 await asyncio.to_thread(marks.go_on, look.folder)
                 self.wake()
@@ -316,23 +250,26 @@ class Supervisor:
                 known.halted_for = step.why
                 await self.listener.halted(look.spec, step.why, died=False)
 
-    async def _start(self, look: _Look) -> None:
-        folder, settings, last = look.folder, look.spec.settings, look.last_step
-        threads = look.life.threads or threads_for(settings.threads)
-        starts = 1 if last > look.life.step else look.life.starts + 1
-        life = Life(starts=starts, step=max(last, look.life.step), threads=threads)
-        await asyncio.to_thread(folder.write_life, life)
+    async def _start(self, look: Look) -> None:
+        """Raises NoSpace where its next checkpoint would find no room."""
+        folder, settings, life = look.folder, look.spec.settings, look.life
+        if not await asyncio.to_thread(folder.has_room):
+            raise NoSpace(f"no room for a checkpoint in {folder.path}; it goes on when there is")
+        threads = life.threads or choose_threads(settings.threads)
+        fresh = Life(starts=1, step=look.last_step, threads=threads)
+        again = life.model_copy(update={"starts": life.starts + 1, "threads": threads, "asked": False, "note": ""})
+        await asyncio.to_thread(folder.write_life, fresh if look.last_step > life.step else again)
         crash_point("jobs.before_start")
         program = self.program(folder.path) if self.program else train_program(self.settings.python, folder.path)
         ceilings = Ceilings(memory_ceiling(settings.memory_bytes), self.settings.nice)
         grip = await asyncio.to_thread(launch, folder.path, program, ceilings, threads)
         crash_point("jobs.started")
-        self._hold(look, grip)
+        self._children.take(look.spec.run, grip, look.signs)
         self._known[look.spec.run].halted_for = ""
-        log.info("run.started", run_id=look.spec.run, pid=grip.pid, starts=starts, threads=threads)
+        log.info("run.started", run_id=look.spec.run, pid=grip.pid, starts=life.starts + 1, threads=threads)
         await self.listener.began(look.spec)
 
-    async def _settle(self, look: _Look, known: _Known) -> None:
+    async def _settle(self, look: Look, known: Known) -> None:
         """What came of it is taken up; killed before it is marked, the same is done again, which changes nothing."""
         assert look.result is not None
         if self.clock() < known.not_before:
@@ -347,7 +284,5 @@ class Supervisor:
         log.info("run.settled", run_id=look.spec.run, status=look.result.status, model=settled.model, why=settled.why)
 
     def _put_off(self, run: str) -> None:
-        """Longer each time."""
-        known = self._known.setdefault(run, _Known())
-        wait_s = min(self.settings.restart_s * 2**known.failures, LONGEST_WAIT_S)
-        known.failures, known.not_before = known.failures + 1, self.clock() + wait_s
+        known = self._known.setdefault(run, Known())
+        known.put_off(self.clock(), self.settings.restart_s, LONGEST_WAIT_S)

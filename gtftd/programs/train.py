@@ -3,7 +3,7 @@
 It knows its folder only: reads `spec.json`, touches `heartbeat`, adds to `progress.ndjson`, writes `checkpoints/`,
 `adapter/` and, last of all, `result.json`. Started again after a kill, or after it was stopped, it goes on from its
 newest checkpoint. SIGTERM: the step is finished, and the result says `stopped`. Exit 0 for done and stopped, 1 for
-failed.
+failed; `endings.NO_ROOM` and `endings.NO_MEMORY` without a result, which is to come once the machine has it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import ValidationError
 
 from gtftd import logs
-from gtftd.errors import GtftdError, Invalid, Missing
+from gtftd.errors import GtftdError, Invalid, Missing, NoSpace, NotReady
+from gtftd.jobs import endings
+from gtftd.machine import choose_threads
 from gtftd.schemas.snapshots import Split
 from gtftd.schemas.training import RunResult, RunSpec, Status
-from gtftd.state.files import write_atomic
+from gtftd.state.files import is_full, write_atomic
 from gtftd.training import memory
 from gtftd.training.progress import HEARTBEAT, Journal
 from gtftd.training.schedule import count_steps, peak_rate
@@ -70,6 +72,15 @@ def main(arguments: list[str] | None = None, *, open_examples: OpenExamples | No
     logs.configure("info", folder / LOG, console=False)
     run = _Run(folder, open_examples or _open_snapshot)
     signal.signal(signal.SIGTERM, lambda *_: setattr(run, "stop_asked", True))
+    try:
+        return _live(run)
+    except (NoSpace, NotReady) as error:
+        log.warning("run.short", reason=str(error))
+        return endings.NO_ROOM if isinstance(error, NoSpace) else endings.NO_MEMORY
+
+
+def _live(run: _Run) -> int:
+    folder = run.folder
     if _has_ended(folder):
         return 0
     result = _run_to_its_end(run)
@@ -97,11 +108,17 @@ def _has_ended(folder: Path) -> bool:
 def _run_to_its_end(run: _Run) -> RunResult:
     try:
         return _train(run)
+    except (NoSpace, NotReady):
+        raise
     except GtftdError as error:
         log.exception("run.failed")
         return _failed(run, str(error))
     except Exception as error:  # noqa: BLE001, RUF100  # a program's main: whatever it was, the run has an ending
+        if isinstance(error, OSError) and is_full(error):
+            raise NoSpace(f"no space left in {run.folder}: {error}") from error
         log.exception("run.failed")
+        if memory.is_refused(error):
+            return _failed(run, memory.complain(error))
         return _failed(run, f"a bug in the training: {type(error).__name__}: {error}; see {LOG} in the run's folder")
 
 
@@ -115,7 +132,7 @@ def _train(run: _Run) -> RunResult:
     held_out = _open(run, spec, "dev")
     held_out = held_out if held_out is not None and held_out.count else None
     journal.beat()
-    _check_memory(spec)
+    _check_memory(spec, has_begun=any((run.folder / CHECKPOINTS).glob("step_*")))
     inputs, fresh = _prepare(run, spec, journal, train, held_out)
     journal.beat()
     outcome = _loop(inputs, fresh, run.stop)
@@ -128,17 +145,20 @@ def _prepare(
     """The model with its adapter, and the state of a run that has not begun."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     from gtftd.training import determinism
+    from gtftd.training.base_tokenizer import check_base
     from gtftd.training.checkpoint import Checkpoints, TrainState
     from gtftd.training.loop import Inputs
     from gtftd.training.lora import attach
     from gtftd.training.model import load_base
     from gtftd.training.objectives import make_objective
+    from gtftd.training.pulse import beat_in_layers
 
     settings = spec.settings
     checkpoints = Checkpoints(run.folder / CHECKPOINTS)
     before = checkpoints.newest()
-    threads = before.state.threads if before else determinism.choose_threads(settings.threads)
+    threads = before.state.threads if before else choose_threads(settings.threads)
     determinism.prepare(threads)
+    check_base(spec)
     causal = load_base(Path(spec.base))
     determinism.seed(settings.seed)
     begin = Path(spec.adapter) if spec.adapter else None
@@ -146,6 +166,7 @@ def _prepare(
     fresh = TrainState(
         steps=count_steps(settings.optimizer, train.count), peak_rate=peak_rate(settings), threads=threads
     )
+    beat_in_layers(learner.trunk, journal.beat)
     objective = make_objective(settings, learner)
     return Inputs(learner, objective, train, held_out, checkpoints, journal, settings), fresh
 
@@ -241,7 +262,7 @@ def _open_snapshot(spec: RunSpec, split: Split, tokenizer_folder: Path, cache_fo
     return open_examples(spec, split, tokenizer_folder, cache_folder, tick=heartbeat.touch)
 
 
-def _check_memory(spec: RunSpec) -> None:
+def _check_memory(spec: RunSpec, *, has_begun: bool) -> None:
     """Before anything large is loaded. Where memory is short the run is slower, and refused where that is not enough.
 
     On a GPU its own memory counts, and its driver says what does not fit.
@@ -257,7 +278,7 @@ def _check_memory(spec: RunSpec) -> None:
     tight = not memory.fits(needed, settings, free)
     if tight:
         needed = memory.estimate(shape, settings, weight_bytes=weight_bytes, tight=True)
-        memory.check_room(needed, settings, free)
+        memory.check_room(needed, settings, free, has_begun=has_begun)
         memory.give_back_at_once()
     log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights, tight=tight)
 

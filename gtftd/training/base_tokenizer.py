@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gtftd.errors import Invalid, Refused
+from gtftd.errors import Invalid, Missing, Refused
+from gtftd.schemas.training import RunSpec
 from gtftd.training.base_files import joint_sum
 from gtftd.training.bases import Tokenizer
 
@@ -27,13 +28,9 @@ def check_tokenizer(folder: Path, rows: int) -> Tokenizer:
             f"the tokenizer has ids up to {highest} and the embedding {rows} rows: the tokenizer is another model's, "
             "or tokens were added and the embedding was not enlarged"
         )
-    template = _template_of(loaded)
     end = _end_of_turn(loaded)
-    special = {name: getattr(loaded, f"{name}_token") for name in ("bos", "eos", "pad", "unk")}
     return Tokenizer(
-        sha256=joint_sum(
-            (folder / "tokenizer.json").read_bytes(), template.encode(), json.dumps(special, sort_keys=True).encode()
-        ),
+        sha256=_sum_of(folder, loaded),
         highest_id=highest,
         bos_id=loaded.bos_token_id,
         eos_id=loaded.eos_token_id,
@@ -41,6 +38,36 @@ def check_tokenizer(folder: Path, rows: int) -> Tokenizer:
         end_of_turn_id=end,
         end_of_turn=str(loaded.convert_ids_to_tokens(end)),
         roles=tuple(role for role in ROLES if _takes(loaded, role)),
+    )
+
+
+def check_base(spec: RunSpec) -> None:
+    """The base is the one for which the run was planned. Its weights are what its digest says, or it was altered by
+    hand; the tokenizer decides what every token means. Raises Invalid, Missing.
+    """
+    folder = Path(spec.base)
+    if not (folder / "tokenizer.json").is_file():
+        raise Missing(f"{folder} has no tokenizer.json: the base {spec.base_name} is gone; `gtftctl base verify` tells")
+    found = tokenizer_sum(folder)
+    if found != spec.tokenizer_sha256:
+        raise Invalid(
+            f"the tokenizer or the chat template of {spec.base_name} was changed since the run was planned "
+            f"({found[:12]} instead of {spec.tokenizer_sha256[:12]}); `gtftctl base verify {spec.base_name}` tells "
+            "what, `gtftctl base add` brings it back"
+        )
+
+
+def tokenizer_sum(folder: Path) -> str:
+    """Over all that bears on the tokens of a text and the turns of a chat."""
+    return _sum_of(folder, _load(folder))
+
+
+def _sum_of(folder: Path, loaded: PreTrainedTokenizerFast) -> str:
+    special = {name: getattr(loaded, f"{name}_token") for name in ("bos", "eos", "pad", "unk")}
+    return joint_sum(
+        (folder / "tokenizer.json").read_bytes(),
+        _template_of(loaded).encode(),
+        json.dumps(special, sort_keys=True).encode(),
     )
 
 

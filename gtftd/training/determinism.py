@@ -9,9 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-AT_REST = 0.5
-"""Of the cores: a machine whose load is below that is at rest."""
-
 
 def prepare(threads: int) -> None:
     """Fixed threads and deterministic algorithms; on a GPU as far as its kernels have any."""
@@ -24,14 +21,6 @@ def seed(number: int) -> None:
     torch.manual_seed(number)
     np.random.seed(number)  # what libraries draw from
     random.seed(number)
-
-
-def choose_threads(asked: int | None) -> int:
-    """All cores of a machine at rest, one of a busy one: threads that wait for each other spin."""
-    if asked is not None:
-        return asked
-    cores = len(os.sched_getaffinity(0))
-    return cores if os.getloadavg()[0] < AT_REST * cores else 1
 
 
 def random_states() -> dict[str, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gtftd.errors import Invalid, Missing, Refused
+from gtftd.errors import Invalid, Missing, NotReady, Refused
+from gtftd.machine import free_memory_bytes
 from gtftd.schemas.training import TrainSettings
 
 FLOAT = 4
@@ -27,6 +29,7 @@ _M_MMAP_THRESHOLD = -3
 LOGITS_COPIES = 2.5
 CHUNK_TOKENS = 256
 SHARE_OF_FREE = 0.8
+_WORDS = ("can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc", "bad allocation")
 
 
 @dataclass(frozen=True)
@@ -119,13 +122,16 @@ def count_adapter(shape: Shape, rank: int) -> int:
     return shape.layers * rank * (attention + middle)
 
 
-def check_room(needed: Estimate, settings: TrainSettings, available_bytes: int) -> None:
-    """Raises Refused with the numbers, rather than let the kernel choose whom to kill."""
+def check_room(needed: Estimate, settings: TrainSettings, available_bytes: int, *, has_begun: bool = False) -> None:
+    """Raises Refused with the numbers, rather than let the kernel choose whom to kill; NotReady for a run that fitted
+    when it began: others have the memory now.
+    """
     allowed = settings.memory_bytes or int(available_bytes * SHARE_OF_FREE)
     if fits(needed, settings, available_bytes):
         return
     limit = "memory_bytes" if settings.memory_bytes else f"{SHARE_OF_FREE:.0%} of what is free"
-    raise Refused(
+    kind = NotReady if has_begun and not settings.memory_bytes else Refused
+    raise kind(
         f"the run would take {_mib(needed.total)} (program {_mib(needed.program)}, weights {_mib(needed.weights)}, "
         f"adapter {_mib(needed.adapter)}, activations {_mib(needed.activations)}, logits {_mib(needed.logits)}), "
         f"and may take {_mib(allowed)} ({limit}); lower data.most_tokens or take a smaller base",
@@ -138,17 +144,29 @@ def fits(needed: Estimate, settings: TrainSettings, available_bytes: int) -> boo
     return needed.total <= (settings.memory_bytes or int(available_bytes * SHARE_OF_FREE))
 
 
+def is_refused(error: BaseException) -> bool:
+    """Whether somebody was refused memory: Python, numpy, torch on a CPU or a GPU, or the standard library of C++."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in _WORDS))
+
+
+def complain(error: BaseException) -> str:
+    """For a person; see `is_refused`."""
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if "CUDA" in str(error):
+        most = "the GPU has"
+    else:
+        most = f"the {_mib(limit)} that it may take" if limit != resource.RLIM_INFINITY else "there was"
+    return f"it needed more memory than {most}; lower data.most_tokens, take a smaller base, or set memory_bytes higher"
+
+
 def give_back_at_once() -> None:
     """From now on the C library returns each large block to the system when it is freed: slower, and smaller."""
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _TIGHT_FROM_BYTES)
 
 
 def available_bytes() -> int:
-    """What can be had without swapping: MemAvailable."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise Missing("/proc/meminfo names no MemAvailable")
+    """What can be had without swapping, within our control groups."""
+    return free_memory_bytes()
 
 
 def peak_bytes() -> int:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from gtftd.jobs.listing import read_run
 from gtftd.jobs.marks import make_wish
 from gtftd.jobs.supervisor import Supervisor
 from gtftd.schemas.settings import TrainingSettings
+from gtftd.schemas.training import RunSpec
 from tests.support.jobs import PATIENT, QUICK, Ear, made, spec, starts, supervisor, until
 
 pytestmark = pytest.mark.timeout(60)
@@ -117,18 +119,63 @@ async def test_a_child_that_hangs_is_ended_and_resumed(tmp_path: Path) -> None:
     assert any("gave no sign of life for 0.5 s; it did not stop within 0.5 s" in told for told in ear_of(one).of("one"))
 
 
-async def test_a_child_that_is_stopped_for_good_is_ended_and_resumed(tmp_path: Path) -> None:
-    """SIGSTOP: SIGTERM does not reach it, SIGKILL does."""
+async def test_a_child_that_is_stopped_by_a_signal_is_waited_for(tmp_path: Path) -> None:
+    """SIGSTOP, for many times as long as silence is borne: nobody kills it, everybody is told; it goes on as it was."""
     folder = made(tmp_path, "one", wait_at=5)
-    one = supervisor(tmp_path, QUICK)
+    looks: list[str] = []
+
+    def judge(spec: RunSpec) -> Verdict:
+        looks.append(spec.run)
+        return Verdict()
+
+    one = supervisor(tmp_path, TrainingSettings(silent_s=0.1, stop_s=0.1), judge=judge)
     async with running(one):
         await until(lambda: (folder.path / "waits").exists())
         pid = lock_holder(folder.path)
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
+        looks.clear()
+        await until(lambda: len(looks) > 60)
+        told = f"its process {pid} was stopped by a signal; `kill -CONT {pid}` has it go on"
+        assert f"halted: {told}" in ear_of(one).of("one")
+        seen = read_run(tmp_path, "one")
+        assert ("running", True) == (seen.stage, "is stopped by a signal" in seen.note)
         (folder.path / "go").touch()
+        os.kill(pid, signal.SIGCONT)
         await until(folder.settled)
-    assert ("done", 2) == (read_run(tmp_path, "one").stage, len(starts(folder)))
+    seen = read_run(tmp_path, "one")
+    assert ("done", "", 1) == (seen.stage, seen.note, len(starts(folder)))
+
+
+async def test_a_child_that_is_stopped_by_a_signal_saves_when_it_is_paused(tmp_path: Path) -> None:
+    """It has to go on for that; a pause is an order, too."""
+    folder = made(tmp_path, "one", wait_at=5)
+    one = supervisor(tmp_path)
+    async with running(one):
+        await until(lambda: (folder.path / "waits").exists())
+        os.kill(lock_holder(folder.path) or 0, signal.SIGSTOP)
+        make_wish(folder, "pause", "ann")
+        await until(lambda: "halted: paused by ann" in ear_of(one).of("one"))
+    result = folder.result()
+    assert result is not None
+    assert ("stopped", 4) == (result.status, result.steps)
+
+
+async def test_silence_while_nobody_looked_is_held_against_nobody(tmp_path: Path) -> None:
+    """The supervisor itself stood still for an hour, and its child with it."""
+    folder = made(tmp_path, "one", hang_at=2)
+    skipped = [0.0]
+    one = supervisor(tmp_path, clock=lambda: time.monotonic() + skipped[0])
+    async with running(one):
+        await until(lambda: (folder.path / "hung").exists() and len(one._children))
+        for hour in range(5):
+            skipped[0] = 3600.0 * hour
+            await asyncio.sleep(0.05)
+        (child,) = one._children._living.values()
+        assert None is child.asked_at
+        child.grip.signal(signal.SIGKILL)
+        await until(folder.settled)
+    assert "done" == read_run(tmp_path, "one").stage
 
 
 async def test_a_pause_stands_until_it_is_lifted(tmp_path: Path) -> None:
@@ -246,7 +293,7 @@ async def test_the_child_of_a_deleted_run_is_ended(tmp_path: Path) -> None:
     await until(lambda: (folder.path / "hung").exists())
     shutil.rmtree(folder.path)
     await task
-    assert {} == one._children
+    assert 0 == len(one._children)
 
 
 async def test_a_killed_supervisor_leaves_its_child_to_the_next(tmp_path: Path) -> None:
@@ -258,7 +305,7 @@ async def test_a_killed_supervisor_leaves_its_child_to_the_next(tmp_path: Path) 
         keeper.kill()
     one = supervisor(tmp_path)
     async with running(one):
-        await until(lambda: one._children)
+        await until(lambda: len(one._children))
         assert pid == read_run(tmp_path, "one").pid
         (folder.path / "go").touch()
         await until(folder.settled)

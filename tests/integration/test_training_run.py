@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gtftd.schemas.training import TrainSettings
+from gtftd.schemas.training import RunSpec, TrainSettings
 from gtftd.training import determinism
+from gtftd.training.base_tokenizer import tokenizer_sum
 from gtftd.training.batches import Batch
 from gtftd.training.checkpoint import Checkpoints, TrainState
 from gtftd.training.loop import Diverged, Inputs, Loop
@@ -158,6 +159,9 @@ def test_a_failed_run_may_be_started_again(tmp_path: Path, base: Path, nursery: 
     run = make_run(tmp_path / "run", tmp_path / "later", settings())
     assert nursery.live(run) == [1]
     shutil.copytree(base, tmp_path / "later")
+    spec = RunSpec.model_validate_json((run / "spec.json").read_bytes())
+    known = spec.model_copy(update={"tokenizer_sha256": tokenizer_sum(base)})
+    (run / "spec.json").write_text(known.model_dump_json())
     assert nursery.live(run) == [0]
     assert read_result(run).status == "done"
 

@@ -1,0 +1,129 @@
+"""What the machine has left for us, within the control groups we live in; and whom its kernel killed for want of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/")
+
+
+@dataclass(frozen=True)
+class _Version:
+    """Where one version of control groups (cgroups(7)) tells of memory; `caches`: what is given back when asked for."""
+
+    mark: str
+    folders: tuple[str, ...]
+    limits: tuple[str, ...]
+    used: str
+    caches: tuple[str, ...]
+    kills: str
+
+
+_VERSIONS = (
+    _Version(
+        mark="0::",
+        folders=("sys/fs/cgroup", "sys/fs/cgroup/unified"),
+        limits=("memory.max", "memory.high"),
+        used="memory.current",
+        caches=("inactive_file", "active_file"),
+        kills="memory.events",
+    ),
+    _Version(
+        mark=":memory:",
+        folders=("sys/fs/cgroup/memory",),
+        limits=("memory.limit_in_bytes",),
+        used="memory.usage_in_bytes",
+        caches=("total_inactive_file", "total_active_file"),
+        kills="memory.oom_control",
+    ),
+)
+
+
+def free_memory_bytes(root: Path = ROOT) -> int:
+    """What programs of ours can have without swapping, and without anybody of our control groups being killed."""
+    return max(0, min([_free_of_machine(root), *_free_of_groups(root)]))
+
+
+def load_average(root: Path = ROOT) -> float:
+    """Of the last minute; 0 where a sandbox hides it."""
+    try:
+        return float((root / "proc/loadavg").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def choose_threads(
+    asked: int | None,
+    load: float | None = None,
+    cores: int | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """As asked for, or as OMP_NUM_THREADS says; else all cores of a machine at rest, and one of a busy one: agents come
+    first, and threads that wait for each other spin.
+    """
+    if asked is not None:
+        return asked
+    told = environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if told.isdecimal() and int(told):
+        return int(told)
+    cores = cores or len(os.sched_getaffinity(0))
+    load = load_average() if load is None else load
+    return 1 if load > cores / 2 else cores
+
+
+def count_oom_kills(root: Path = ROOT) -> int:
+    """Grows with each process that the kernel kills for want of memory, in our control groups or in the machine."""
+    found = sum(_value_of(group / version.kills, "oom_kill") for version, group in _groups(root))
+    return found + _value_of(root / "proc/vmstat", "oom_kill")
+
+
+def _free_of_machine(root: Path) -> int:
+    """MemAvailable; where a sandbox shows no such file (`ProcSubset=pid`), what nobody uses."""
+    try:
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def _free_of_groups(root: Path) -> Iterator[int]:
+    for version, group in _groups(root):
+        used, stat = _number_in(group / version.used), group / "memory.stat"
+        for name in version.limits:
+            limit = _number_in(group / name)
+            if limit is not None and used is not None:
+                yield limit - used + sum(_value_of(stat, cache) for cache in version.caches)
+
+
+def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
+    """Our control group and those around it, as far as they are shown to us."""
+    with contextlib.suppress(OSError):
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        for version in _VERSIONS:
+            place = next((line.partition(version.mark)[2] for line in lines if version.mark in line), None)
+            for folder in version.folders if place is not None else ():
+                own = Path(place.lstrip("/")) if place else Path()
+                yield from ((version, root / folder / group) for group in (own, *own.parents))
+
+
+def _number_in(file: Path) -> int | None:
+    """None where there is no such file, or it says `max`."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _value_of(file: Path, key: str) -> int:
+    """Of a line `key value`; 0 where there is none."""
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{key} ")), 0)
