@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from gtftd.errors import NoDaemon
 
 if TYPE_CHECKING:
     from gtftd.schemas.training_orders import RunView, TrainOrder, Will
+    from gtftd.training.formula_vars import Recipe
 
 app = typer.Typer(help="Train adapters: start, watch, pause, resume and stop runs.", invoke_without_command=True)
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its name, or the first letters of it.")]
@@ -44,6 +45,12 @@ def start(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="optimizer.learning_rate=1e-4, ...")
     ] = None,
     parent: Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from this model.")] = None,
+    formula: Annotated[
+        str | None, typer.Option("--formula", metavar="NAME|FILE", help="Its variables say what to train, and how.")
+    ] = None,
+    variables: Annotated[
+        list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable of the formula.")
+    ] = None,
     insist: Annotated[bool, typer.Option("--even-if-not-ready", help="Although the snapshot is not ready.")] = False,
     run: Annotated[
         str | None, typer.Option("--run", help="A name of your own; the same again is the same run.")
@@ -53,16 +60,20 @@ def start(
 ) -> None:
     """Train an adapter for a role or a task, and register it. Ctrl-C pauses a run that no daemon keeps."""
     from gtftd.ctl.model_open import actor
-    from gtftd.ctl.train_settings import Typed, order_of
+    from gtftd.ctl.train_settings import Typed, order_of, with_recipe
     from gtftd.settings import load_settings
     from gtftd.training.base_adding import ensure_base
 
-    if role is None and task is None:
-        raise click.UsageError("say for whom: --role ROLE, or --task TASK")
     configured = load_settings(target.config).training
     typed = Typed(role, task, snapshot, base, objective, settings, changes or (), parent, insist, run)
+    if formula is not None:
+        typed = with_recipe(typed, _recipe(target, formula, variables or ()))
+    elif variables:
+        raise click.UsageError("--var gives a variable of a formula: say which, with --formula")
+    if typed.role is None and typed.task is None:
+        raise click.UsageError("say for whom: --role ROLE, or --task TASK")
     order = order_of(typed, configured, actor())
-    ensure_base(target.state_dir, base or configured.base)
+    ensure_base(target.state_dir, order.base or configured.base)
     view, keeper = _ordered(target, order, detach=detach)
     _keep_pairs(target, order, view)
     if detach:
@@ -148,6 +159,13 @@ def resume(target: Target, run: Run, *, detach: Detach = False, as_json: Json = 
         _told(view, f"{view.run} goes on", as_json=as_json)
     else:
         _follow(target, view.run, keeper, as_json=as_json)
+
+
+def _recipe(target: Target, named: str, typed: Sequence[str]) -> Recipe:
+    from gtftd.training.formula_vars import find_formula, read_recipe
+
+    town = target.known_town()
+    return read_recipe(find_formula(named, town, here=Path.cwd(), home=Path.home()), typed)
 
 
 def _ordered(target: Target, order: TrainOrder, *, detach: bool) -> tuple[RunView, subprocess.Popen[bytes] | None]:

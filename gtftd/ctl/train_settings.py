@@ -1,15 +1,16 @@
-"""From what was typed to an order: settings of the configuration, of a file, and of options, in this order."""
+"""From what was typed to an order: settings of configuration, file, formula and options, in this order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gtftd.schemas.settings import TrainingSettings
     from gtftd.schemas.training_orders import TrainOrder
+    from gtftd.training.formula_vars import Recipe
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,21 @@ class Typed:
     parent: str | None
     insist: bool
     run: str | None
+    recipe: Recipe | None = None
+
+
+def with_recipe(typed: Typed, recipe: Recipe) -> Typed:
+    """What was typed as an option wins over what the formula says."""
+    told = recipe.ordered.get
+    return replace(
+        typed,
+        role=typed.role or told("role"),
+        task=typed.task or told("task"),
+        snapshot=typed.snapshot if typed.snapshot != "latest" else told("snapshot", "latest"),
+        base=typed.base or told("base"),
+        parent=typed.parent or told("parent"),
+        recipe=recipe,
+    )
 
 
 def order_of(typed: Typed, configured: TrainingSettings, by: str) -> TrainOrder:
@@ -35,6 +51,7 @@ def order_of(typed: Typed, configured: TrainingSettings, by: str) -> TrainOrder:
 
     given = of_config(configured)
     given += from_file(typed.settings) if typed.settings else of_folder(configured, (typed.task, typed.role))
+    given += typed.recipe.given if typed.recipe else ()
     if typed.objective is not None:
         given.append(Given("objective", typed.objective, "--objective"))
     resolved = resolve([*given, *from_options(typed.changes)])

@@ -123,14 +123,20 @@ def from_options(options: Sequence[str]) -> list[Given]:
     found = []
     for option in options:
         name, equals, text = option.partition("=")
-        if not equals or text.count("[") + text.count("{") > _MOST_BRACKETS:
+        if not equals:
             raise Invalid(f"--set {option!r}: write it as name=value, for example optimizer.learning_rate=1e-4")
-        try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise Invalid(f"--set {option!r}: {' '.join(str(error).split())}") from error
-        found.append(Given(name.strip(), value, "--set"))
+        found.append(Given(name.strip(), parse_value(text, f"--set {option[:80]!r}"), "--set"))
     return found
+
+
+def parse_value(text: str, where: str) -> Any:
+    """As YAML reads it. Raises Invalid."""
+    if text.count("[") + text.count("{") > _MOST_BRACKETS:
+        raise Invalid(f"{where}: more than {_MOST_BRACKETS} brackets are no value")
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise Invalid(f"{where}: {' '.join(str(error).split())}") from error
 
 
 def _of_root(path: Path, root: yaml.Node) -> list[Given]:
