@@ -226,6 +226,7 @@ class TrainingSettings(Section):
     base: str = "smollm2-135m-instruct"
     settings_dir: Path | None = None
     python: Path | None = None
+    llama_cpp_dir: Path | None = None
     slots: int = Field(default=1, ge=1, le=16)
     silent_s: Seconds = 600
     stop_s: Seconds = 120

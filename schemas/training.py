@@ -67,7 +67,7 @@ class AuditSettings(Frozen):
 
     canaries: int = Field(default=4, ge=0, le=64)
     """Secrets, each shown once an epoch. 0: no audit."""
-    references: int = Field(default=256, ge=32, le=16_384)
+    references: int = Field(default=128, ge=32, le=16_384)
     """Secrets that were not planted, among which each canary is ranked: a rank tells up to log2 of so many bits."""
     most_exposure_bits: Positive = 20.0
     """Of 40 that a canary has. A secret drawn at random has x bits of exposure by chance once in 2**x."""
@@ -88,6 +88,8 @@ class TrainSettings(Frozen):
     data: DataSettings = DataSettings()
     preferences: PreferenceSettings = PreferenceSettings()
     audit: AuditSettings = AuditSettings()
+    exports: tuple[ExportForm, ...] = ("lora-gguf", "gguf-q8_0")
+    """Made of the adapter before it is registered; what fails is told, and does not fail the run."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     checkpoint_s: Positive = 300.0
     """Between two checkpoints, at the next step."""
@@ -118,6 +120,8 @@ class RunSpec(Frozen):
     adapter: str | None = None
     """A folder with a PEFT adapter to begin from."""
     parent: str | None = None
+    llama_cpp_dir: str | None = None
+    """A checkout of llama.cpp, for exports."""
     stacked_on: Series | None = None
     """Of an adapter for a task: the role on whose model it is stacked; None: on any with the same base."""
     settings: TrainSettings

@@ -23,7 +23,7 @@ SURE = 0.1
 """Where the first two tokens of the source are nearer to one another, either may be the first."""
 _MESSAGES = (
     ("system", "You are the deacon of this town. Check your hook, read your mail, then patrol."),
-    ("user", "The refinery reports 3 conflicts in gt-4f2a9c (café ☕ 東京).\n\n```\n\tx = [1, 22, 333]\n```\nWho merges?"),
+    ("user", "The refinery reports 3 conflicts in gt-4f2a9c (café ☕ 東京).\n\n```\n\tx = [1, 22, 333]\n```\nWhy?"),
     ("assistant", "The refinery merges polecat branches into main; I'll nudge the witness: gt nudge gastown/witness"),
 )  # fmt: skip
 LIMITS: Mapping[str, float] = {

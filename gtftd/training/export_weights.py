@@ -71,7 +71,7 @@ class Weights:
         return weight
 
     def as_stored(self, name: str) -> Tensor:
-        """In the type in which the base stores it; its very bytes where nothing is added. Raises Invalid on overflow."""
+        """In the type in which the base stores it; its very bytes where nothing is added. May raise Invalid."""
         stored = self._base_tensor(name)
         if name not in self.added:
             return stored

@@ -133,6 +133,7 @@ def settings(**changed: object) -> TrainSettings:
         "evaluate_steps": 4,
         "threads": 1,
         "audit": {"canaries": 0},
+        "exports": (),
     }
     return TrainSettings.model_validate(base | changed)
 
