@@ -25,8 +25,10 @@ from gtftd import logs
 from gtftd.errors import GtftdError, Invalid, Missing, NoSpace, NotReady
 from gtftd.jobs import endings
 from gtftd.machine import choose_threads
+from gtftd.programs.train_outputs import Made, make_outputs, release
 from gtftd.schemas.snapshots import Split
 from gtftd.schemas.training import RunResult, RunSpec, Status
+from gtftd.state.crash import crash_point
 from gtftd.state.files import is_full, write_atomic
 from gtftd.training import memory
 from gtftd.training.progress import HEARTBEAT, Journal
@@ -69,10 +71,10 @@ def main(arguments: list[str] | None = None, *, open_examples: OpenExamples | No
         print("usage: python -P -m gtftd.programs.train RUN_DIR", file=sys.stderr)  # noqa: T201
         return 2
     folder = Path(given[0]).resolve()
-    logs.configure("info", folder / LOG, console=False)
     run = _Run(folder, open_examples or _open_snapshot)
     signal.signal(signal.SIGTERM, lambda *_: setattr(run, "stop_asked", True))
     try:
+        logs.configure("info", folder / LOG, console=False)
         return _live(run)
     except (NoSpace, NotReady) as error:
         log.warning("run.short", reason=str(error))
@@ -86,6 +88,7 @@ def _live(run: _Run) -> int:
     result = _run_to_its_end(run)
     if result.status != "stopped":
         shutil.rmtree(folder / CACHE, ignore_errors=True)  # a run that has ended holds no text of its snapshot
+    crash_point("train.ending")
     write_atomic(folder / RESULT, result.model_dump_json(indent=1).encode())
     log.info("run.ended", status=result.status, steps=result.steps, took_s=round(result.took_s, 1))
     return 1 if result.status == "failed" else 0
@@ -187,6 +190,9 @@ def _finish(run: _Run, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> RunRe
     if not outcome.stopped:
         write_adapter(inputs.learner, run.folder / ADAPTER, base_name=spec.base_name)
         status, reason, details = _audit(run, spec, inputs)
+    made = _export(run, spec, inputs) if status == "done" else Made()
+    if made.stopped:
+        status, reason = "stopped", "asked to stop while exports were made, after the last step"
     return RunResult(
         status=status,
         reason=reason,
@@ -199,12 +205,19 @@ def _finish(run: _Run, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> RunRe
         supervised_tokens=state.supervised_tokens,
         peak_bytes=memory.peak_bytes(),
         took_s=state.took_s,
-        outputs={"adapter": ADAPTER} if status == "done" else {},
-        problems=outcome.problems,
+        outputs={"adapter": ADAPTER} | made.outputs if status == "done" else {},
+        problems=(*outcome.problems, *made.problems),
         details={"skipped_steps": state.skipped, "threads": state.threads, "device": inputs.learner.device.type}
-        | details,
+        | details
+        | made.details,
         at=datetime.now(UTC),
     )
+
+
+def _export(run: _Run, spec: RunSpec, inputs: Inputs) -> Made:
+    """The last thing of all: the model that has learned is gone after it."""
+    release(inputs.learner)
+    return make_outputs(run.folder, spec, run.folder / ADAPTER, beat=inputs.journal.beat, stop=run.stop)
 
 
 def _audit(run: _Run, spec: RunSpec, inputs: Inputs) -> tuple[Status, str, dict[str, object]]:
