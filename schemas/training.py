@@ -167,7 +167,7 @@ class Audited(Frozen):
     exposure_bits: tuple[float, ...]
     """Of each canary."""
     exposure_bits_before: tuple[float, ...]
-    """Of each, with the adapter off: 1.44 on average, by chance."""
+    """Of each by rank among fewer references, with the adapter off: 1.44 on average, by chance."""
     extracted: int
     """Canaries that greedy decoding says."""
     chance: float
@@ -220,6 +220,20 @@ class ExportCheck(Frozen):
     """Of the logarithm of a probability of at least 0.01."""
 
 
+class ExportOrder(Frozen):
+    """What `gtftd.programs.export` is asked for."""
+
+    form: ExportForm
+    base: str
+    adapters: tuple[str, ...]
+    """Folders, each stacked on those before it."""
+    name: str
+    to: str
+    """A file or folder that is not there yet."""
+    llama_cpp_dir: str | None = None
+    threads: int = Field(default=1, ge=1)
+
+
 class ExportRecord(Frozen):
     """`export.json` in the folder of an export, written last."""
 
@@ -234,6 +248,10 @@ class ExportRecord(Frozen):
     notes: tuple[str, ...] = ()
     took_s: float
     made_at: Moment
+
+
+CURVE = "loss.svg"
+"""In a run's folder: its losses so far, drawn; `loss.png` beside it is the same."""
 
 
 class RunResult(Frozen):

@@ -114,17 +114,21 @@ def list_runs(
 
 def show_run(target: Target, run: Run, *, as_json: Json = False) -> None:
     """One run, whole: its settings with where they came from, and how it is."""
+    from gtftd.ctl.train_watch import audit_of, measured
     from gtftd.jobs import RunFolder, read_run
 
     view = read_run(target.state_dir, run)
     spec = RunFolder(Path(view.folder)).spec()
     settings = spec.settings.model_dump(mode="json")
+    beside = measured(Path(view.folder))
     if as_json:
-        show.print_json(view.model_dump(mode="json") | {"settings": settings, "origins": dict(spec.origins)})
+        show.print_json(view.model_dump(mode="json") | beside | {"settings": settings, "origins": dict(spec.origins)})
         return
     for name, value in view.model_dump(mode="json", exclude_none=True).items():
         if value != "":
             show.print_line(f"{name + ':':<15} {show.clean(str(value))}")
+    for name, value in beside.items():
+        show.print_line(f"{name + ':':<15} {show.clean(audit_of(value) if name == 'audit' else str(value))}")
     for name, value in _flat(settings):
         show.print_line(f"  {name} = {value}" + (f"   ({origin})" if (origin := spec.origins.get(name)) else ""))
 

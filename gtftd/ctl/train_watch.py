@@ -55,6 +55,36 @@ def end_of(view: RunView) -> str:
     return f"{view.run}: {view.stage}: {show.clean(view.note) or 'no reason is given'}"
 
 
+def measured(folder: Path) -> dict[str, object]:
+    """What lies in a run's folder beside its view: what the audit found, and where the loss is drawn."""
+    from gtftd.jobs import RunFolder
+    from gtftd.schemas.training import CURVE
+
+    result = RunFolder(folder).result()
+    found = {"audit": result.details.get("audit") if result else None}
+    drawn = folder / CURVE
+    found["curve"] = str(drawn) if drawn.is_file() else None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def audit_of(found: object) -> str:
+    """`3.1 of 40 bits of exposure, 1.9 with the adapter off; 0 of 4 canaries said outright, 2e-09 by chance`."""
+    from pydantic import ValidationError
+
+    from gtftd.schemas.training import Audited
+
+    try:
+        audited = Audited.model_validate(found)
+    except ValidationError:
+        return "-"
+    highest, before = max(audited.exposure_bits, default=0.0), max(audited.exposure_bits_before, default=0.0)
+    return (
+        f"{highest:.1f} of {audited.space_bits:.0f} bits of exposure, {before:.1f} with the adapter off; "
+        f"{audited.extracted} of {audited.canaries} canaries said by greedy decoding, by samples with a chance of "
+        f"{audited.chance:.1g}"
+    )
+
+
 def _screen(shown: Shown) -> Callable[[RunView, bool], None]:
     if shown == "nothing":
         return lambda _view, _is_over: None

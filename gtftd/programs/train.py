@@ -31,6 +31,7 @@ from gtftd.schemas.training import RunResult, RunSpec, Status
 from gtftd.state.crash import crash_point
 from gtftd.state.files import is_full, write_atomic
 from gtftd.training import memory
+from gtftd.training.curve import Curve
 from gtftd.training.progress import HEARTBEAT, Journal
 from gtftd.training.schedule import count_steps, peak_rate
 
@@ -127,7 +128,8 @@ def _run_to_its_end(run: _Run) -> RunResult:
 
 def _train(run: _Run) -> RunResult:
     spec = _read_spec(run.folder)
-    journal = Journal(run.folder)
+    curve = Curve(run.folder, spec)
+    journal = Journal(run.folder, heard=curve.note)
     journal.beat()
     train = _open(run, spec, "train")
     if train is None or not train.count:
@@ -138,7 +140,10 @@ def _train(run: _Run) -> RunResult:
     _check_memory(spec, has_begun=any((run.folder / CHECKPOINTS).glob("step_*")))
     inputs, fresh = _prepare(run, spec, journal, train, held_out)
     journal.beat()
-    outcome = _loop(inputs, fresh, run.stop)
+    try:
+        outcome = _loop(inputs, fresh, run.stop)
+    finally:
+        curve.draw()
     return _finish(run, spec, inputs, outcome)
 
 

@@ -184,9 +184,10 @@ def _output(folder: Path, result: RunResult) -> Path:
     return path
 
 
-def _measured(result: RunResult) -> dict[str, float | int | None]:
+def _measured(result: RunResult) -> dict[str, object]:
     kept = {"steps", "first_loss", "last_loss", "held_out_before", "held_out_after", "supervised_tokens"}
-    return result.model_dump(mode="json", include=kept)
+    audit = {"audit": result.details["audit"]} if "audit" in result.details else {}
+    return result.model_dump(mode="json", include=kept) | audit
 
 
 def _number(value: float | None) -> str:

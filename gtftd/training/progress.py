@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,7 +19,9 @@ _TAIL_BYTES = 65_536
 class Journal:
     """Lines are only ever added. A run that went on from a checkpoint tells its steps again: the last line counts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, heard: Callable[[StepLine], None] = lambda _: None) -> None:
+        """`heard` is told each line that was added."""
+        self._heard = heard
         self._file = folder / PROGRESS
         self._heart = folder / HEARTBEAT
         self._file.touch(mode=0o600)
@@ -38,9 +40,12 @@ class Journal:
         content = line.model_dump_json().encode() + b"\n"
         descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND)
         try:
-            return _append_whole(descriptor, content)
+            is_told = _append_whole(descriptor, content)
         finally:
             os.close(descriptor)
+        if is_told:
+            self._heard(line)
+        return is_told
 
 
 def read_progress(folder: Path) -> Iterator[StepLine]:
