@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from gtftd.schemas.corpus import Task
 from gtftd.schemas.event import Frozen, Moment
 from gtftd.schemas.protocol import Answer
 from gtftd.schemas.registry import Kind, ModelName, Series
 from gtftd.schemas.training import RunId, TrainSettings
 
+TASKS: tuple[str, ...] = tuple(task for task in get_args(Task) if task not in ("other", "document"))
+"""Of which there may be adapters: kinds of work that the corpus tells apart."""
 Will = Literal["run", "pause", "stop"]
 """What an operator wants of a run; a stop is for ever."""
 Stage = Literal["waiting", "running", "paused", "done", "stopped", "failed"]

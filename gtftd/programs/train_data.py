@@ -11,6 +11,7 @@ from gtftd.corpus.snapshot import export
 from gtftd.corpus.snapshot.folder import open_snapshot
 from gtftd.corpus.snapshot.windows import clipped
 from gtftd.logs import get_logger
+from gtftd.programs.train_rows import chosen_rows
 from gtftd.schemas.snapshots import Split
 from gtftd.schemas.training import RunSpec
 from gtftd.training.canaries import draw_canaries, plant
@@ -73,7 +74,8 @@ def _key(spec: RunSpec, snapshot: str, split: Split, encoder: Encoder) -> str:
     """Of all that bears on the tokens; the date does where a template asks for it."""
     told = (FORMAT, snapshot, split, encoder.digest, spec.settings.objective, spec.settings.data.most_tokens)
     drawn = tuple(draw_canaries(spec)) if split == "train" else ()
-    return sha256(repr((*told, spec.created_at.isoformat(), drawn)).encode()).hexdigest()
+    whose = (spec.kind, spec.role, spec.stacked_on)
+    return sha256(repr((*told, spec.created_at.isoformat(), drawn, whose)).encode()).hexdigest()
 
 
 def _sources(spec: RunSpec, snapshot: str, split: Split, encoder: Encoder) -> Iterator[Source]:
@@ -81,15 +83,15 @@ def _sources(spec: RunSpec, snapshot: str, split: Split, encoder: Encoder) -> It
     count = counter(encoder, most_tokens)
     if spec.settings.objective == "sft":
         room = most_tokens - count("x" * _HEAD_CHARS)
-        for row in export(state_dir, snapshot, "chat", split=split, window_tokens=room, count=count):
+        for row in chosen_rows(spec, export(state_dir, snapshot, "chat", split=split, window_tokens=room, count=count)):
             yield Chat(str(row["entry_id"]), _turns(row["messages"]), _number(row["weight"]))
     elif spec.settings.objective == "dpo":
         clip = _clipper(count, most_tokens)
-        for row in export(state_dir, snapshot, "pairs", split=split):
+        for row in chosen_rows(spec, export(state_dir, snapshot, "pairs", split=split)):
             yield _preference(row, clip)
     else:
         clip = _clipper(count, most_tokens)
-        for row in export(state_dir, snapshot, "kto", split=split):
+        for row in chosen_rows(spec, export(state_dir, snapshot, "kto", split=split)):
             yield _judged(row, clip)
 
 

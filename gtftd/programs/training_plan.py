@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gtftd.errors import Invalid, Missing, Refused
-from gtftd.registry import Registry
+from gtftd.registry import Registry, Wanted
 from gtftd.schemas.registry import ModelEntry
 from gtftd.schemas.settings import TrainingSettings
 from gtftd.schemas.training import RunSpec
-from gtftd.schemas.training_orders import TrainOrder
+from gtftd.schemas.training_orders import TASKS, TrainOrder
 
 if TYPE_CHECKING:
     from gtftd.corpus.snapshot.folder import Snapshot
@@ -41,9 +41,11 @@ class Planner:
         """Raises Missing, Invalid and Refused, each with what to do."""
         from gtftd.training.bases import BaseStore
 
+        _check_task(order)
         base = BaseStore(self._state_dir).get(order.base or self._settings.base)
-        snapshot = self._snapshot(order)
         parent = self._parent(order, base.digest)
+        stacked_on = order.stacked_on or (parent.role if parent and order.kind == "task" else None)
+        snapshot = self._snapshot(order, stacked_on if order.kind == "task" else order.role)
         at = self._clock()
         run = order.run or f"{order.role[:36]}-{at:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         return RunSpec(
@@ -59,7 +61,8 @@ class Planner:
             snapshot=snapshot.manifest.id,
             adapter=parent.artifact_path if parent else None,
             parent=parent.name if parent else None,
-            stacked_on=order.stacked_on,
+            stacked_on=stacked_on,
+            llama_cpp_dir=str(self._settings.llama_cpp_dir) if self._settings.llama_cpp_dir else None,
             settings=order.settings,
             origins=order.origins,
             by=order.by,
@@ -67,10 +70,9 @@ class Planner:
             created_at=at,
         )
 
-    def _snapshot(self, order: TrainOrder) -> Snapshot:
+    def _snapshot(self, order: TrainOrder, role: str | None) -> Snapshot:
         from gtftd.corpus.snapshot.folder import open_snapshot
 
-        role = order.stacked_on if order.kind == "task" else order.role
         chosen = self._latest(role, insist=order.insist) if order.snapshot == LATEST else order.snapshot
         snapshot = open_snapshot(self._state_dir, chosen, for_training=True)
         manifest = snapshot.manifest
@@ -105,8 +107,13 @@ class Planner:
 
     def _parent(self, order: TrainOrder, base_digest: str) -> ModelEntry | None:
         if order.parent is None:
-            return None
+            return self._newest(order.stacked_on, base_digest) if order.kind == "task" and order.stacked_on else None
         parent = self._registry().model(order.parent)
+        if order.kind == "task" and (parent.kind, parent.role) != ("role", order.stacked_on or parent.role):
+            whose = f"a model of {order.stacked_on}" if order.stacked_on else "the model of a role"
+            raise Invalid(f"an adapter for a task is stacked on {whose}, and {parent.name} is none")
+        if order.kind == "role" and parent.kind == "task":
+            raise Invalid(f"{parent.name} is an adapter for a task: a role does not go on from one")
         if parent.deployment_status in _MAY_NOT_BEGIN:
             raise Refused(f"{parent.name} is {parent.deployment_status}: nothing is trained on from it")
         if parent.artifact_path is None:
@@ -116,6 +123,30 @@ class Planner:
         if not (Path(parent.artifact_path) / "adapter_config.json").is_file():
             raise Invalid(f"{parent.name} is no PEFT adapter: only such a one can be trained on from")
         return parent
+
+    def _newest(self, role: str, base_digest: str) -> ModelEntry:
+        """The role's model on which a task's adapter is stacked: what serves, else the newest that may."""
+        with self._registry().reading() as reading:
+            known = reading.models(Wanted(kind="role", series=role))
+        usable = [
+            model
+            for model in known
+            if model.base_digest == base_digest
+            and model.deployment_status not in (*_MAY_NOT_BEGIN, "archived")
+            and model.artifact_path is not None
+            and (Path(model.artifact_path) / "adapter_config.json").is_file()
+        ]
+        if not usable:
+            raise Missing(
+                f"{role} has no model on this base to stack the task's adapter on; `gtftctl train --role {role}` "
+                "trains one, or leave --role away for an adapter on the base itself"
+            )
+        return next((model for model in usable if model.deployment_status == "active"), usable[0])
+
+
+def _check_task(order: TrainOrder) -> None:
+    if order.kind == "task" and order.role not in TASKS:
+        raise Invalid(f"there is no task {order.role!r}; there are {', '.join(TASKS)}")
 
 
 def _check_objective(order: TrainOrder, snapshot: Snapshot) -> None:

@@ -130,7 +130,7 @@ class Records:
             examples=result.examples,
             dpo_pairs=result.examples if spec.settings.objective == "dpo" else 0,
             lora_rank=spec.settings.lora.rank,
-            compatible_with=(spec.stacked_on,) if spec.stacked_on else (),
+            compatible_with=_fits_on(spec),
             training_config={"settings": settings, "origins": dict(spec.origins), "result": _measured(result)},
             conventions=self._conventions(spec.created_at),
             trained_at=datetime.fromtimestamp(manifest.newest_at or manifest.created_at, UTC),
@@ -169,6 +169,13 @@ class Records:
         """Raises Missing for a job that nobody made: `waits` is told first."""
         with registry.reading() as reading:
             return reading.job(spec.job).state
+
+
+def _fits_on(spec: RunSpec) -> tuple[str, ...]:
+    """An adapter for a task was learned over the model of a role, and is right on that one alone."""
+    if spec.kind != "task":
+        return ()
+    return (spec.parent,) if spec.parent else ()
 
 
 def _output(folder: Path, result: RunResult) -> Path:

@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     from gtftd.registry.artifacts import ArtifactStore
     from gtftd.registry.bead_face import BeadFace
     from gtftd.registry.jobs import JobRequest
+    from gtftd.registry.reading import Wanted
     from gtftd.registry.registry import Registry
     from gtftd.registry.rows import FOLDER
     from gtftd.registry.service import Models
     from gtftd.registry.signing import Keys
 
-__all__ = ["FOLDER", "ArtifactStore", "BeadFace", "JobRequest", "Keys", "Models", "Registry"]
+__all__ = ["FOLDER", "ArtifactStore", "BeadFace", "JobRequest", "Keys", "Models", "Registry", "Wanted"]
 _WHERE = {
     "ArtifactStore": "artifacts", "BeadFace": "bead_face", "FOLDER": "rows", "JobRequest": "jobs",
-    "Keys": "signing", "Models": "service", "Registry": "registry",
+    "Keys": "signing", "Models": "service", "Registry": "registry", "Wanted": "reading",
 }  # fmt: skip
 
 

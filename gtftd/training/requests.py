@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from hashlib import sha256
-from typing import Protocol, get_args
+from typing import Protocol
 
 from gtftd.errors import Invalid, NonRetriable, Refused
 from gtftd.logs import get_logger
-from gtftd.schemas.corpus import Task
 from gtftd.schemas.settings import TrainingSettings
 from gtftd.schemas.training import TrainSettings
 from gtftd.schemas.training_events import TrainingAccepted, TrainingRefused, TrainingRequested
-from gtftd.schemas.training_orders import RunView, TrainOrder
+from gtftd.schemas.training_orders import TASKS, RunView, TrainOrder
 from gtftd.town.identity import ROLES
 from gtftd.training.settings import Given, configured_for, resolve
 
@@ -96,9 +95,8 @@ def name_of(event: TrainingRequested) -> str:
 def _check_names(event: TrainingRequested) -> None:
     if event.role is not None and event.role not in ROLES:
         raise Invalid(f"there is no role {event.role!r}; there are {', '.join(ROLES)}")
-    tasks = get_args(Task)
-    if event.task is not None and event.task not in tasks:
-        raise Invalid(f"there is no task {event.task!r}; there are {', '.join(tasks)}")
+    if event.task is not None and event.task not in TASKS:
+        raise Invalid(f"there is no task {event.task!r}; there are {', '.join(TASKS)}")
 
 
 def _check_limits(settings: TrainSettings) -> None:

@@ -200,7 +200,7 @@ def test_a_task_is_stacked_on_its_role_and_goes_on_from_a_model(desk: TrainingDe
     desk.well("--role", "polecat")
     desk.well("--role", "polecat", "--task", "code-review", "--from", "polecat-v1")
     model = registry_in(desk.state).model("code-review-v1")
-    assert ("task", "polecat-v1", ("polecat",)) == (model.kind, model.parent, model.compatible_with)
+    assert ("task", "polecat-v1", ("polecat-v1",)) == (model.kind, model.parent, model.compatible_with)
     add_base(desk, "other", b'{"other": 1}')
     refused = desk("--role", "polecat", "--base", "other", "--from", "polecat-v1")
     assert "polecat-v1 has another base, tiny" in refused.stderr

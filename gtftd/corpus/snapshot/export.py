@@ -35,8 +35,9 @@ def export(
 
     A chat row is one window of at most `window_tokens` by `count`, as `windows` cuts them. Every row begins with a
     system message that says whose work it is, with the digest of the prime. Messages are as chat templates of
-    transformers read them; beside those fields a turn says whether it is trained on (`train`) and where placeholders
-    stand in it (`masked_spans`, and for each string of a call's arguments).
+    transformers read them; beside those fields a turn says whether it is trained on (`train`), of which task it is
+    where that is known (`task`), and where placeholders stand in it (`masked_spans`, and for each string of a call's
+    arguments).
     """
     rows: Mapping[str, Callable[[_Exporter], Iterator[Row]]] = {
         "chat": _Exporter.chat, "pairs": _Exporter.pairs, "kto": _Exporter.kto,
@@ -139,6 +140,8 @@ def turn_of(message: Message, *, train: bool) -> Row:
     if message.tool_call_id is not None:
         turn["tool_call_id"] = message.tool_call_id
     turn["train"] = train
+    if train and message.task is not None:
+        turn["task"] = message.task
     turn["masked_spans"] = [list(span) for span in unsupervised_spans(message.content)] if train else []
     if train and message.tool_calls:
         turn["masked_arguments"] = [_masked(call.arguments) for call in message.tool_calls]
