@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gtftd.ctl import model_changes, model_looks, model_rebuild
+from gtftd.ctl import model_changes, model_export, model_looks, model_rebuild
 from gtftd.ctl.model_names import RoleOption, complete_model, complete_status
 from gtftd.ctl.model_quick import Words, answer
 from gtftd.ctl.target import ConfigOption, Json, StateOption, TownOption
@@ -64,3 +64,4 @@ def _answer(verb: str, name: str | None, chosen: Mapping[str, object], *, as_jso
 model_looks.register(app)
 model_changes.register(app)
 model_rebuild.register(app)
+model_export.register(app)

@@ -86,11 +86,11 @@ def _run_of(state_dir: Path, model: ModelEntry) -> tuple[RunSpec, RunResult]:
 
 
 def _prepare(folder: Path, spec: RunSpec, before: RunResult) -> None:
-    """As many threads as then: another number adds up in another order."""
+    """As many threads as then: another number adds up in another order. Exports follow from the adapter."""
     from gtftd.state.files import write_atomic
 
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings = spec.settings.model_copy(update={"threads": before.details.get("threads")})
+    settings = spec.settings.model_copy(update={"threads": before.details.get("threads"), "exports": ()})
     again = spec.model_copy(update={"settings": settings})
     write_atomic(folder / "spec.json", again.model_dump_json(indent=1).encode())
 

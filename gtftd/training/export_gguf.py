@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gtftd.training.export_metadata import Metadata
     from gtftd.training.export_weights import Weights
 
+ROPE_FACTORS = "rope_freqs.weight"
+
 
 def write_gguf(weights: Weights, metadata: Metadata, form: ExportForm, path: Path, tick: Callable[[], None]) -> None:
     """A file that is not there yet. From the sums in float32, so that nothing is rounded twice.
@@ -37,12 +39,17 @@ def write_gguf(weights: Weights, metadata: Metadata, form: ExportForm, path: Pat
     writer = GGUFWriter(path, names.architecture)
     try:
         metadata.write(writer, form)
+        factors = metadata.rope_factors()
+        if factors is not None:
+            writer.add_tensor_info(ROPE_FACTORS, factors.shape, factors.dtype, factors.nbytes)
         for name, one in told.items():
             shape = quant_shape_to_byte_shape(weights.stored[one].shape, kinds[name])
             writer.add_tensor_info(name, shape, np.dtype(np.uint8), int(np.prod(shape)), kinds[name])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
+        if factors is not None:
+            writer.write_tensor_data(factors)
         for name, one in told.items():
             weight = names.ordered(one, weights.tensor(one).numpy())
             writer.write_tensor_data(quantise(weight, kinds[name]).view(np.uint8))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gtftd.errors import Invalid, Refused
 from gtftd.training.export_names import ARCHITECTURES, Names
 from gtftd.training.export_types import FILE_TYPES
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from gguf import GGUFReader, GGUFWriter
 
     from gtftd.schemas.training import ExportForm
+    from gtftd.training.export_quants import Floats
 
 QUANTISATION_VERSION = 2
 _NOT_TAKEN = ("GGUF.", "split.", "quantize.imatrix.", "general.architecture", "general.file_type", "general.name",
@@ -61,6 +64,13 @@ class Metadata:
         config = read_config(self.base)
         write_config(config, writer)
         write_tokenizer(self.base, int(config["vocab_size"]), writer)
+
+    def rope_factors(self) -> Floats | None:
+        """What divides the frequencies of the positions; a template has none, or it could not have been a base."""
+        from gtftd.training.export_config import rope_factors
+
+        found = None if self.template else rope_factors(read_config(self.base))
+        return None if found is None else np.array(found, np.float32)
 
 
 def read_config(base: Path) -> Mapping[str, Any]:
