@@ -75,7 +75,6 @@ def start(
     order = order_of(typed, configured, actor())
     ensure_base(target.state_dir, order.base or configured.base)
     view, keeper = _ordered(target, order, detach=detach)
-    _keep_pairs(target, order, view)
     if detach:
         _told(
             view, f"{view.run} is {view.stage}; `{show.program()} train watch {view.run}` follows it", as_json=as_json
@@ -258,15 +257,6 @@ def _has_daemon(target: Target) -> bool:
     except NoDaemon:
         return False
     return True
-
-
-def _keep_pairs(target: Target, order: TrainOrder, view: RunView) -> None:
-    """The pairs of a snapshot that is trained on are records."""
-    if order.settings.objective == "dpo":
-        from gtftd.ctl.model_open import registry_of
-        from gtftd.ctl.model_pairs import keep_pairs
-
-        keep_pairs(registry_of(target), target.state_dir, view.snapshot)
 
 
 def _told(view: RunView, line: str, *, as_json: bool) -> None:

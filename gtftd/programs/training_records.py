@@ -71,9 +71,20 @@ class Records:
         config = registry.cleaned({"base": spec.base_name, **settings})
         request = JobRequest(spec.kind, spec.role, spec.settings.objective, spec.snapshot, config)
         with registry.jobs() as jobs:
-            job = jobs.create(request, registry.now(), spec.job)
-            if job.state == "corpus-validating":
+            state = jobs.create(request, registry.now(), spec.job).state
+        if state == "corpus-validating":
+            self._keep_pairs(registry, spec)
+            with registry.jobs() as jobs:
                 jobs.advance(spec.job, "ready", registry.now(), "the snapshot was checked")
+
+    def _keep_pairs(self, registry: Registry, spec: RunSpec) -> None:
+        """The pairs of a snapshot that is trained on are records; kept once, however often they are told."""
+        from gtftd.corpus.snapshot.preferences import preferences
+
+        if spec.settings.objective != "dpo":
+            return
+        with contextlib.suppress(Refused), registry.change(BY) as changes:  # tainted meanwhile: the run is ended for it
+            changes.keep_preferences(preferences(self._state_dir, spec.snapshot))
 
     def _advance(self, spec: RunSpec, state: JobState | None, note: str) -> None:
         """None: with a note, in the state in which it is. What the states forbid, somebody decided by hand."""

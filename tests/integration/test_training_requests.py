@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gtftd.corpus.snapshot import build_snapshot
 from gtftd.handlers.start_requested_training import start_requested_training
 from gtftd.jobs import RunFolder, read_runs, runs_folder
 from gtftd.programs.training import Trainings
 from gtftd.schemas.training_events import TrainingAccepted, TrainingRefused, TrainingRequested
 from gtftd.settings import load_settings
+from gtftd.state.database import open_reader
 from gtftd.training import Requests
 from tests.integration.test_jobs_training import trainings_of
+from tests.support.snapshots import REJECTED, entry, fill, settings
 from tests.support.training import TrainingDesk, training_desk
 
 pytestmark = pytest.mark.timeout(60)
@@ -148,3 +152,17 @@ async def test_asking_is_no_way_to_the_processor(desk: TrainingDesk) -> None:
     desk.config.write_text(desk.config.read_text() + "on_request = false\n")
     assert "training.on_request is off" in (await take(desk)).why
     assert 3 == len(runs(desk))
+
+
+async def test_the_pairs_that_a_requested_run_learns_from_are_records(desk: TrainingDesk) -> None:
+    """As those of a run that an operator starts: once, by whose contents, though the run is told of often."""
+    fill(desk.state, [entry(31, outcome=REJECTED), entry(32, bead="gt-31", session_id="s31")])
+    easy = {"source_cap": 1, "new_source_cap": 1, "test_fraction": 0.3}
+    snapshot = build_snapshot(desk.state, settings("gastown", **easy), role="polecat", rig="gastown").id
+    told = await take(desk, objective="dpo", snapshot=snapshot[:12], insist=True)
+    assert isinstance(told, TrainingAccepted), told
+    for _ in range(2):
+        await trainings_of(desk).run(until_idle=True)
+    with closing(open_reader(desk.state / "state.db")) as connection:
+        kept = connection.execute("SELECT snapshot, count(*) FROM preferences GROUP BY snapshot").fetchall()
+    assert [(snapshot, 1)] == [tuple(row) for row in kept]
