@@ -108,6 +108,32 @@ def verify_bases(
         raise typer.Exit(1)
 
 
+@app.command("remove")
+@on_target
+def remove_base(
+    target: Target,
+    name: Name,
+    *,
+    with_bytes: Annotated[
+        bool, typer.Option("--bytes", help="Delete it from the cache, too, which your other towns share.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Although a run or a model needs it.")] = False,
+) -> None:
+    """Take the name of a base away. Refused while a run that has not ended, or a model, needs it."""
+    from gtftd.ctl.base_needs import needs
+    from gtftd.errors import Refused
+    from gtftd.training.base_removing import remove_base
+
+    store = _store(target)
+    needed = needs(target, store.named(name).digest)
+    if needed and not force:
+        told = ", ".join(needed[:5]) + (f" and {len(needed) - 5} more" if len(needed) > 5 else "")
+        raise Refused(f"{name} is needed by {told}; --force removes it all the same")
+    remove_base(store, name, with_bytes=with_bytes)
+    kept = "" if with_bytes else f"; its bytes stay in {store.folder} for other towns, --bytes deletes them, too"
+    show.print_line(f"{name} is no base here any more{kept}")
+
+
 def _store(target: Target) -> BaseStore:
     from gtftd.training.bases import BaseStore
 

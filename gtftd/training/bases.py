@@ -160,15 +160,27 @@ class BaseStore:
 
     def get(self, name: str) -> Base:
         """Raises Missing with what to do; Corrupt when the cache holds something else. Sums are not looked at."""
+        named = self.named(name)
+        if not (self.folder / named.digest).is_dir():
+            again = f"gtftctl base add {name}" + (f" --from {named.source}" if named.source else "")
+            raise Missing(f"the base {name!r} is no longer in the cache {self.folder}; `{again}` brings it back")
+        return read_base(self.folder, named.digest, name)
+
+    def forget(self, name: str) -> str:
+        """Take the name away; the bytes stay. The digest that it had. Raises Missing for an unknown name."""
+        digest = self.named(name).digest
+        self._path(name).unlink(missing_ok=True)
+        fsync_folder(self._names)
+        return digest
+
+    def named(self, name: str) -> Named:
+        """What the name means, whether the bytes are still there or not. Raises Missing."""
         check_name(name)
         named = self._named(name)
         if named is None:
             known = ", ".join(self.names()) or "none"
             raise Missing(f"there is no base {name!r} here; known: {known}; `gtftctl base add {name}` adds one")
-        if not (self.folder / named.digest).is_dir():
-            again = f"gtftctl base add {name}" + (f" --from {named.source}" if named.source else "")
-            raise Missing(f"the base {name!r} is no longer in the cache {self.folder}; `{again}` brings it back")
-        return read_base(self.folder, named.digest, name)
+        return named
 
     def names(self) -> list[str]:
         if not self._names.is_dir():

@@ -19,6 +19,7 @@ from gtftd.state.crash import crash_point
 from gtftd.training.batches import Batch, Cursor, Examples
 from gtftd.training.checkpoint import Checkpoint, Checkpoints, TrainState
 from gtftd.training.determinism import random_states, restore_random_states
+from gtftd.training.diagnosis import diagnose
 from gtftd.training.model import Learner
 from gtftd.training.objectives import Objective
 from gtftd.training.progress import Journal
@@ -188,7 +189,7 @@ class Loop:
         if checkpoint is None or checkpoint.state.step == self._went_back_to:
             raise Diverged(
                 f"NaN or Inf in {len(self._bad)} steps in a row, and again after going back to the last checkpoint: "
-                f"{told}. Look at those examples, or lower optimizer.learning_rate"
+                f"{told}. {diagnose(self._in.learner, self._state.peak_rate)}"
             )
         self._went_back_to = checkpoint.state.step
         self._bad.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from gtftd.jobs import RunFolder, runs_folder
 from gtftd.training.base_source import find_source
 from tests.support.disk import small_disk
+from tests.support.jobs import spec
 from tests.support.tiny_base import ROWS, tiny_base
 from tests.support.tiny_gguf import tiny_gguf
 
@@ -74,6 +77,24 @@ def test_a_base_is_added_listed_shown_and_verified(ctl: Ctl, tmp_path: Path) -> 
     broken = ctl("verify", "tiny")
     assert (1, True) == (broken.returncode, "'model.safetensors' has" in broken.stdout)
     assert (1, True) == ((gone := ctl("show", "other")).returncode, "known: tiny" in gone.stderr)
+
+
+def test_a_base_is_removed_unless_somebody_needs_it(ctl: Ctl, tmp_path: Path) -> None:
+    """The name, and the bytes where that is said; a run that has not ended keeps it."""
+    source = tiny_base(tmp_path / "source")
+    base = ctl.json("add", "tiny", "--from", source)
+    waiting = spec("one", ctl.state_dir, base_digest=base["digest"])
+    folder = RunFolder(runs_folder(ctl.state_dir) / "one")
+    folder.create(waiting)
+    told = ctl("remove", "tiny", "--bytes")
+    assert (1, True) == (told.returncode, "tiny is needed by the run one; --force" in told.stderr)
+    told = ctl("remove", "tiny", "--force")
+    assert (0, [], True) == (told.returncode, ctl.json("list"), Path(base["folder"]).is_dir())
+    assert (1, True) == ((gone := ctl("remove", "tiny")).returncode, "there is no base 'tiny'" in gone.stderr)
+    shutil.rmtree(folder.path)
+    assert base["digest"] == ctl.json("add", "tiny", "--from", source)["digest"]
+    assert 0 == ctl("remove", "tiny", "--bytes").returncode
+    assert [".lock"] == sorted(path.name for path in ctl.cache.iterdir())
 
 
 def test_a_gguf_becomes_the_weights_it_was_made_of(ctl: Ctl, tmp_path: Path) -> None:
