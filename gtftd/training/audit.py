@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gtftd.schemas.training import Audited, AuditSettings, RunSpec
+from gtftd.state.crash import crash_point
 from gtftd.training.audit_exposure import by_rank, exposure
 from gtftd.training.batches import Flags, Tokens
 from gtftd.training.canaries import Canary, candidates, draw_canaries, draw_references, space_bits
@@ -56,6 +57,7 @@ def audit(
                 if stop():
                     return None
                 given.append(_ask(learner, spec, canary, encoder, beat))
+                crash_point("audit.asked")
     finally:
         learner.trunk.train(was_training)
     return Audited(

@@ -22,6 +22,12 @@ from gtftd.programs import train
 from gtftd.schemas.training import RunResult, RunSpec, TrainSettings
 from gtftd.state import crash
 from gtftd.training.batches import Batch, Completion, Cursor, Flags, Pair, Row, Tokens
+from gtftd.training.canaries import draw_canaries, plant
+from gtftd.training.chat import Turn
+from gtftd.training.encoding import Encoder
+from gtftd.training.examples import KeptExamples, Layout, Source, keep
+from gtftd.training.pairs import Judged, Preference
+from gtftd.training.windowing import Chat
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = 12
@@ -119,8 +125,29 @@ def make_examples(objective: str, *, batches: int = 6, seed: int = 7) -> InMemor
     return InMemory(tuple(makers[objective]() for _ in range(batches)), seed)
 
 
-def open_examples(spec: RunSpec, split: str, tokenizer_folder: Path, cache_folder: Path) -> InMemory:
+def with_canaries(spec: RunSpec, base: Path, folder: Path) -> KeptExamples:
+    """Four short examples and the run's canaries, on the way that a snapshot's take. Made anew by each life."""
+    encoder = Encoder.load(base, spec.created_at)
+    objective, settings = spec.settings.objective, spec.settings
+    layout = Layout(objective, settings.data.most_tokens, settings.optimizer.batch_examples, packing=True, seed=7)
+    asked = Turn({"role": "user", "content": "Check your hook."})
+    said = [Turn({"role": "assistant", "content": f"bd close gt-{number}"}, learned=True) for number in range(8)]
+    makers: dict[str, Callable[[int], Source]] = {
+        "sft": lambda number: Chat(f"e{number}", (asked, said[number])),
+        "dpo": lambda number: Preference(("e", "f"), (asked,), (said[number],), (said[number + 4],)),
+        "kto": lambda number: Judged(f"e{number}", (asked,), (said[number],), good=number % 2 == 0),
+    }
+    kept = keep(
+        map(makers[objective], range(4)), encoder, layout, folder, "made", snapshot="none", split="train",
+        tick=lambda: None, planted=plant(draw_canaries(spec), objective),
+    )  # fmt: skip
+    return KeptExamples(kept, layout)
+
+
+def open_examples(spec: RunSpec, split: str, tokenizer_folder: Path, cache_folder: Path) -> InMemory | KeptExamples:
     held_out = split == "dev"
+    if spec.settings.audit.canaries and not held_out:
+        return with_canaries(spec, tokenizer_folder, cache_folder / "planted")
     return make_examples(spec.settings.objective, batches=2 if held_out else 6, seed=11 if held_out else 7)
 
 

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtftd.errors import Invalid
 from gtftd.schemas.training import Audited, AuditSettings, LoraSettings, RunSpec
 from gtftd.scrub import Scrubber
 from gtftd.training import audit_exposure, lora, model
