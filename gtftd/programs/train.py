@@ -31,7 +31,7 @@ from gtftd.schemas.training import RunResult, RunSpec, Status
 from gtftd.state.crash import crash_point
 from gtftd.state.files import is_full, write_atomic
 from gtftd.training import memory
-from gtftd.training.curve import Curve
+from gtftd.training.curve import MOST_SHARE, Curve
 from gtftd.training.progress import HEARTBEAT, Journal
 from gtftd.training.schedule import count_steps, peak_rate
 
@@ -128,7 +128,7 @@ def _run_to_its_end(run: _Run) -> RunResult:
 
 def _train(run: _Run) -> RunResult:
     spec = _read_spec(run.folder)
-    curve = Curve(run.folder, spec)
+    curve = Curve(run.folder, spec, most_share=MOST_SHARE)
     journal = Journal(run.folder, heard=curve.note)
     journal.beat()
     train = _open(run, spec, "train")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _FAILURES = (ImportError, OSError, GtftdError, ValueError, TypeError, LookupErro
              MemoryError)  # fmt: skip
 """What a library that draws may raise: a run goes on without its picture."""
 _MOST_POINTS = 2_000
+MOST_SHARE = 1 / 200
+"""Of the time of a run: a picture takes a third of a second, and a checkpoint may come with every step."""
 _SMOOTH_SHARE = 1 / 40
 _INK, _FAINT, _TRAIN, _HELD_OUT, _BAD = "#768390", "#76839055", "#3b82f6", "#e8833a", "#e5484d"
 """Each is told from white and from black alike: the picture has no ground of its own."""
@@ -42,21 +45,24 @@ class _Point:
 
 
 class Curve:
-    """Hears each step of a run, and draws when the held-out loss was looked at or a checkpoint was written."""
+    """Hears each step of a run, and draws when the held-out loss was looked at or a checkpoint was written, not often."""
 
-    def __init__(self, folder: Path, spec: RunSpec) -> None:
+    def __init__(self, folder: Path, spec: RunSpec, *, most_share: float = math.inf) -> None:
+        """`most_share`: of the time, after the first picture."""
         self._folder = folder
+        self._most_share = most_share
         self._spec = spec
         self._points: dict[int, _Point] = {}
         self._steps = 0
         self._has_read = False
         self._has_failed = False
+        self._not_before = 0.0
 
     def note(self, line: StepLine) -> None:
         """The line is in the progress already. A step that is told again counts as it was told last."""
         self._read()
         self._add(line)
-        if line.held_out_loss is not None or line.checkpoint_s:
+        if (line.held_out_loss is not None or line.checkpoint_s) and time.monotonic() >= self._not_before:
             self.draw()
 
     def draw(self) -> None:
@@ -73,6 +79,7 @@ class Curve:
                 log.warning("curve.skipped", reason=f"{type(error).__name__}: {error}")
             self._has_failed = True
         else:
+            self._not_before = time.monotonic() + (time.monotonic() - began) / self._most_share
             log.debug("curve.drawn", step=max(points), took_s=round(time.monotonic() - began, 3))
 
     def _read(self) -> None:
