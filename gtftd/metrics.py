@@ -9,12 +9,14 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
-from gtftd.schemas.training import StepLine
-from gtftd.schemas.training_orders import RunView, Stage
+if TYPE_CHECKING:
+    from gtftd.schemas.training import StepLine
+    from gtftd.schemas.training_orders import RunView, Stage
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 

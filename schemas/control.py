@@ -8,7 +8,6 @@ from pydantic import Field
 
 from gtftd.schemas.corpus_views import EntriesStatus
 from gtftd.schemas.protocol import PROTOCOL, Answer, Name, Strict
-from gtftd.schemas.training_orders import RunView
 
 MOST_RUNS = 20
 """In a status."""
@@ -149,13 +148,35 @@ class EstopStatus(Answer):
     reason: str = ""
 
 
+class RunStatus(Answer):
+    """What a glance tells of a training run; `train.show` tells all. Without the models of trainings: a fast start."""
+
+    run: str
+    role: str
+    kind: str = "role"
+    objective: str
+    stage: str
+    note: str = ""
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    held_out_loss: float | None = None
+    tokens_per_s: float = 0.0
+    """Supervised."""
+    eta_s: float | None = None
+    problem: str = ""
+    """The newest that did not end it."""
+    by: str = ""
+    model: str | None = None
+
+
 class TrainingStatus(Answer):
     """Runs that have not ended, the oldest first, and the last that has."""
 
-    runs: tuple[RunView, ...] = ()
+    runs: tuple[RunStatus, ...] = ()
     more: int = 0
     """Runs that wait behind these."""
-    last: RunView | None = None
+    last: RunStatus | None = None
 
 
 class StatusResult(Answer):

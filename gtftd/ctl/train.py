@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import typer
 
 from gtftd.ctl import FAILED, INTERRUPTED, show
@@ -69,9 +68,9 @@ def start(
     if formula is not None:
         typed = with_recipe(typed, _recipe(target, formula, variables or ()))
     elif variables:
-        raise click.UsageError("--var gives a variable of a formula: say which, with --formula")
+        raise typer.BadParameter("it gives a variable of a formula: say which, with --formula", param_hint="--var")
     if typed.role is None and typed.task is None:
-        raise click.UsageError("say for whom: --role ROLE, or --task TASK")
+        raise typer.BadParameter("say for whom: --role ROLE, or --task TASK", param_hint="--role")
     order = order_of(typed, configured, actor())
     ensure_base(target.state_dir, order.base or configured.base)
     view, keeper = _ordered(target, order, detach=detach)

@@ -6,10 +6,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gtftd.ctl import show
-from gtftd.schemas.training_orders import RunView
+
+if TYPE_CHECKING:
+    from gtftd.schemas.control import RunStatus
+    from gtftd.schemas.training_orders import RunView
 
 FRAME_S = 0.25
 LINE_EVERY_S = 5.0
@@ -48,7 +51,7 @@ def line_of(view: RunView) -> str:
     return f"{view.run}: {', '.join(parts)}"
 
 
-def end_of(view: RunView) -> str:
+def end_of(view: RunView | RunStatus) -> str:
     """How it ended, for a person."""
     if view.model is not None:
         return f"{view.run}: done; {view.model} is registered"

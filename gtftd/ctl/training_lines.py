@@ -9,8 +9,7 @@ from gtftd.ctl import show
 from gtftd.ctl.train_watch import end_of
 
 if TYPE_CHECKING:
-    from gtftd.schemas.control import TrainingStatus
-    from gtftd.schemas.training_orders import RunView
+    from gtftd.schemas.control import RunStatus, TrainingStatus
 
 
 def status_lines(training: TrainingStatus) -> Iterator[str]:
@@ -28,14 +27,18 @@ def status_lines(training: TrainingStatus) -> Iterator[str]:
         yield f"last: {end_of(training.last)}"
 
 
-def live_line(run: RunView) -> str:
-    """`deacon sft  step 120/300  loss 2.1345  held-out 2.3012  812 tokens/s  3 min left`."""
-    steps = [f"step {run.step:,}/{run.steps:,}"] if run.steps else []
-    stage = [] if run.stage == "running" else [run.stage]
-    return "  ".join([f"{run.role} {run.objective}", *stage, *steps, *_numbers(run)])
+def live_line(run: RunStatus) -> str:
+    """`deacon sft 120/1,300  1 h 6 min left  loss 2.135  held-out 2.301  812 tokens/s`: what may be cut comes last."""
+    steps = f" {run.step:,}/{run.steps:,}" if run.steps else ""
+    parts = [f"{run.role} {run.objective}{steps}", *([] if run.stage == "running" else [run.stage])]
+    parts += [f"{show.span(run.eta_s)} left"] if run.eta_s is not None else []
+    parts += [f"loss {run.loss:.3f}"] if run.loss is not None else []
+    parts += [f"held-out {run.held_out_loss:.3f}"] if run.held_out_loss is not None else []
+    parts += [f"{run.tokens_per_s:,.0f} tokens/s"] if run.tokens_per_s and run.stage == "running" else []
+    return "  ".join(parts)
 
 
-def problem_of(run: RunView) -> str:
+def problem_of(run: RunStatus) -> str:
     """The newest thing that is wrong, or why it does not run; one line."""
     return show.clean(run.problem or run.note)
 
@@ -46,7 +49,7 @@ def summary(training: TrainingStatus) -> str:
     return f", training {', '.join(running)}" if running else ""
 
 
-def _numbers(run: RunView) -> list[str]:
+def _numbers(run: RunStatus) -> list[str]:
     parts = []
     if run.loss is not None:
         parts.append(f"loss {run.loss:.4f}")

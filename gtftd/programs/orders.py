@@ -234,7 +234,9 @@ class Orders:
     async def _training(self) -> wire.TrainingStatus:
         glance = await self._parts.trainings.glance()
         return wire.TrainingStatus(
-            runs=glance.runs[: wire.MOST_RUNS], more=len(glance.runs[wire.MOST_RUNS :]), last=glance.last
+            runs=tuple(_as(wire.RunStatus, run) for run in glance.runs[: wire.MOST_RUNS]),
+            more=len(glance.runs[wire.MOST_RUNS :]),
+            last=_as(wire.RunStatus, glance.last) if glance.last else None,
         )
 
     async def _chosen(self, choice: wire.ParkedChoice) -> Sequence[int]:

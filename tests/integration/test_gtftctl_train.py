@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +19,7 @@ from tests.support.town import until
 from tests.support.training import TrainingDesk, add_base, training_desk
 
 pytestmark = pytest.mark.timeout(120)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -204,6 +206,26 @@ def test_a_task_is_stacked_on_its_role_and_goes_on_from_a_model(desk: TrainingDe
     add_base(desk, "other", b'{"other": 1}')
     refused = desk("--role", "polecat", "--base", "other", "--from", "polecat-v1")
     assert "polecat-v1 has another base, tiny" in refused.stderr
+
+
+@pytest.mark.heavy
+def test_a_formula_of_the_town_says_what_is_trained(desk: TrainingDesk) -> None:
+    """By its name; each value says which formula it is of."""
+    formulas = desk.town / ".beads" / "formulas"
+    formulas.mkdir(parents=True)
+    shutil.copy(ROOT / "docs" / "examples" / "mol-train-adapter.formula.toml", formulas)
+    given = ["--var", "role=polecat", "--var", "lora_rank=4", "--var", "base="]
+    assert "polecat-v1 is registered" in desk.well("--formula", "mol-train-adapter", *given, "--run", "one")
+    seen = desk.json("show", "one")
+    assert (4, 2e-4, "tiny") == (
+        seen["settings"]["lora"]["rank"], seen["settings"]["optimizer"]["learning_rate"], seen["base"]
+    )  # fmt: skip
+    told = desk.well("show", "one")
+    assert "lora.rank = 4   (formula mol-train-adapter, --var lora_rank)" in told
+    assert "optimizer.learning_rate = 0.0002   (formula mol-train-adapter)" in told
+    wrong = desk("--formula", "mol-train-adapter")
+    assert (1, True) == (wrong.returncode, "wants role: --var role=" in wrong.stderr)
+    assert 2 == desk("--var", "role=polecat").returncode
 
 
 @pytest.mark.heavy

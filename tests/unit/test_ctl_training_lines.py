@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,19 @@ from gtftd.ctl.live import summary_of
 from gtftd.ctl.reading import _show_status
 from gtftd.ctl.scene import Scene
 from gtftd.ctl.training_lines import live_line, status_lines
-from gtftd.schemas.control import StatusResult, TrainingStatus
-from gtftd.schemas.training_orders import RunView
+from gtftd.schemas.control import RunStatus, StatusResult, TrainingStatus
 from tests.support.control import ROW, Daemon
 from tests.unit.test_ctl_scene import drawn
 
-AT = datetime(2026, 11, 22, 13, 20, 26, tzinfo=UTC)
 NAME = "deacon-20261122-132026-ab12"
 
 
-def run(**told: Any) -> RunView:
+def run(**told: Any) -> RunStatus:
     known = {
         "run": NAME, "role": "deacon", "objective": "sft", "stage": "running", "step": 120, "steps": 1300,
-        "loss": 2.13451, "held_out_loss": 2.30121, "tokens_per_s": 812.4, "eta_s": 4000.0, "base": "smollm2",
-        "snapshot": "ab" * 32, "folder": "/state/runs/x", "created_at": AT,
+        "loss": 2.13451, "held_out_loss": 2.30121, "tokens_per_s": 812.4, "eta_s": 4000.0,
     }  # fmt: skip
-    return RunView.model_validate(known | told)
+    return RunStatus.model_validate(known | told)
 
 
 NOTHING = {"step": 0, "steps": 0, "loss": None, "tokens_per_s": 0.0, "held_out_loss": None, "eta_s": None}
@@ -75,13 +71,13 @@ def test_the_live_view_has_a_line_for_each_run_and_still_fits(width: int, height
     assert ("╭", "╯") == (lines[0][0], lines[-1][-1])
     text = "\n".join(lines)
     assert "\x1b" not in text
-    assert "deacon sft  step 120/1,300  loss 2.1345" in text
+    assert "deacon sft 120/1,300  1 h 6 min left  loss 2.135" in text
 
 
 def test_the_line_of_a_run() -> None:
     """Within 80 columns; one that rests is not shown to make steps."""
     line = live_line(run())
-    assert "deacon sft  step 120/1,300  loss 2.1345  held-out 2.3012  812 tokens/s  1 h 6 min left" == line
+    assert "deacon sft 120/1,300  1 h 6 min left  loss 2.135  held-out 2.301  812 tokens/s" == line
     assert "polecat sft  waiting" == live_line(WAITING)
     assert summary_of(status(TrainingStatus(runs=(run(), WAITING)))).endswith("9 entries, training deacon 120/1,300")
     assert "training" not in summary_of(status(TrainingStatus()))
