@@ -218,6 +218,8 @@ class ExportCheck(Frozen):
     limit: float = 0.0
     most_difference: float
     """Of the logarithm of a probability of at least 0.01."""
+    share: float | None = None
+    """Of what the adapter changes on the text, about 1; None: it changes too little to be told from rounding."""
 
 
 class ExportOrder(Frozen):

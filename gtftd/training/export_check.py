@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ MOST_LIKELY = 1000
 """Of each position llama.cpp tells the log-probabilities of so many tokens; the others count as one."""
 SURE = 0.1
 """Where the first two tokens of the source are nearer to one another, either may be the first."""
+MOST_OFF = 0.4
+"""Of the share of an adapter's effect: one that was forgotten has none of it, one added twice has two."""
+TOO_WEAK = 0.01
+"""An effect with less than this part of the power of the rounding cannot be told from it."""
 _MESSAGES = (
     ("system", "You are the deacon of this town. Check your hook, read your mail, then patrol."),
     ("user", "The refinery reports 3 conflicts in gt-4f2a9c (café ☕ 東京).\n\n```\n\tx = [1, 22, 333]\n```\nWhy?"),
@@ -43,6 +48,8 @@ class Told:
     harmless: int
     """A token of plain text."""
     log_probs: Logs  # (tokens, vocabulary)
+    bare: Logs
+    """What the base says without adapters, likewise."""
 
 
 def ask_source(base: Path, adapters: Sequence[Path]) -> Told:
@@ -52,18 +59,21 @@ def ask_source(base: Path, adapters: Sequence[Path]) -> Told:
     tokenizer = _tokenizer(base)
     text = _rendered(tokenizer)
     tokens, harmless = (tokenizer.encode(one, add_special_tokens=False) for one in (text, "a"))
-    model: Any = _load(base)
-    for adapter in adapters:
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     tokens = tokens[:MOST_TOKENS]
-    return Told(text, tuple(tokens), harmless[-1], _log_probs(model, tokens))
+    model: Any = _load(base)
+    bare = _log_probs(model, tokens)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by names that it gives up
+        for adapter in adapters:
+            model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    return Told(text, tuple(tokens), harmless[-1], _log_probs(model, tokens), bare)
 
 
 def check_merged(folder: Path, told: Told, dtype: str) -> ExportCheck:
     """Raises Invalid when it says something else."""
     found = _log_probs(_load(folder), told.tokens)
     ids = np.broadcast_to(np.arange(found.shape[1]), found.shape)
-    return _judged(compare(told.log_probs, ids, found), LIMITS[dtype], "transformers")
+    return _judged(compare(told, ids, found), LIMITS[dtype], "transformers")
 
 
 def check_gguf(
@@ -79,30 +89,31 @@ def check_gguf(
     if answer.tokens[: len(told.tokens)] != told.tokens:
         raise Invalid("llama.cpp reads a text as other tokens than transformers: the tokenizer was not exported well")
     ids, found = np.array(answer.ids), np.array(answer.log_probs, np.float32)
-    return _judged(compare(told.log_probs, ids, found), LIMITS[form], "llama.cpp")
+    return _judged(compare(told, ids, found), LIMITS[form], "llama.cpp")
 
 
-def compare(source: Logs, ids: NDArray[np.int64], found: Logs) -> ExportCheck:
-    """Of log-probabilities, (tokens, vocabulary), with those of some ids each, (tokens, ids).
+def compare(told: Told, ids: NDArray[np.int64], found: Logs) -> ExportCheck:
+    """With the log-probabilities of some ids at each token, (tokens, ids).
 
-    The divergence is Kullback and Leibler's from the source, tokens that are not told taken as one: a little less than
-    the whole one.
+    The divergence is Kullback and Leibler's from the source, ids that are not told taken as one: a little less than
+    the whole one. The share is the slope of what an export adds to the base over what the adapter does.
     """
-    p = np.take_along_axis(source, ids, 1).astype(np.float64)
+    p, bare = (np.take_along_axis(one, ids, 1).astype(np.float64) for one in (told.log_probs, told.bare))
     q = found.astype(np.float64)
     rest_p, rest_q = (np.log(np.maximum(1 - np.exp(one).sum(1), 1e-12)) for one in (p, q))
     divergences = (np.exp(p) * (p - q)).sum(1) + np.exp(rest_p) * (rest_p - rest_q)
-    first, second = np.sort(np.exp(source), axis=1)[:, [-1, -2]].T
+    first, second = np.sort(np.exp(told.log_probs), axis=1)[:, [-1, -2]].T
     sure = first - second >= SURE
-    same = ids[np.arange(len(ids)), q.argmax(1)] == source.argmax(1)
-    likely = np.exp(p) >= 0.01
+    same = ids[np.arange(len(ids)), q.argmax(1)] == told.log_probs.argmax(1)
+    effect, noise = (float((np.exp(p) * one**2).sum()) for one in (p - bare, q - p))
     return ExportCheck(
         tokens=len(ids),
         sure=int(sure.sum()),
         same_first=int((same & sure).sum()),
         divergence=float(max(divergences.mean(), 0.0)),
         most_divergence=float(max(divergences.max(), 0.0)),
-        most_difference=float(np.abs(p - q)[likely].max(initial=0.0)),
+        most_difference=float(np.abs(p - q)[np.exp(p) >= 0.01].max(initial=0.0)),
+        share=float((np.exp(p) * (q - bare) * (p - bare)).sum() / effect) if effect > noise * TOO_WEAK else None,
     )
 
 
@@ -112,6 +123,8 @@ def _judged(check: ExportCheck, limit: float, engine: str) -> ExportCheck:
             f"in {engine} it says something else than its source: a divergence of {check.divergence:.3g} nats a token, "
             f"{limit:.3g} at most; the same first token at {check.same_first} of {check.sure} places"
         )
+    if check.share is not None and abs(check.share - 1) > MOST_OFF:
+        raise Invalid(f"in {engine} it says something else than its source: {check.share:.0%} of what the adapter adds")
     return check.model_copy(update={"limit": limit, "engine": engine})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,18 +86,23 @@ def read_config(base: Path) -> Mapping[str, Any]:
 
 
 def _architecture(template: Path) -> str:
-    from gguf import GGUFReader
-
-    return str(GGUFReader(template).fields["general.architecture"].contents())
+    return str(_read(template).fields["general.architecture"].contents())
 
 
 def _copy(template: Path, writer: GGUFWriter) -> None:
-    from gguf import GGUFReader, GGUFValueType
+    from gguf import GGUFValueType
 
-    reader: GGUFReader = GGUFReader(template)
-    for field in reader.fields.values():
+    for field in _read(template).fields.values():
         if field.name.startswith(_NOT_TAKEN):
             continue
         kind = field.types[0]
         inner = field.types[-1] if kind == GGUFValueType.ARRAY else None
         writer.add_key_value(field.name, field.contents(), kind, inner)
+
+
+@lru_cache(maxsize=1)
+def _read(template: Path) -> GGUFReader:
+    """Its vocabulary takes seconds to read."""
+    from gguf import GGUFReader
+
+    return GGUFReader(template)

@@ -38,7 +38,7 @@ def tiny_gguf(
     """
     writer = GGUFWriter(path, family)
     _write_shape(writer)
-    _write_tokenizer(writer, base, "smollm" if family == "llama" else "qwen2")
+    _write_tokenizer(writer, base, "gpt-2" if family == "llama" else "qwen2")
     for name, weight in load_file(base / "model.safetensors").items():
         if family == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
             weight = _interleaved(weight, HEADS if "q_proj" in name else KEY_HEADS)
