@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gtftd.schemas.settings import TrainingSettings
+
 UNITS = Path(__file__).parents[2] / "systemd"
 SYSTEM_UNIT = "gtftd@.service"
 USER_UNIT = "gtftd-user.service"
@@ -45,10 +47,38 @@ def test_units_are_valid(tmp_path: Path, unit: str, name: str) -> None:
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 
 
+def with_training(unit: str, folder: Path) -> None:
+    """The drop-in of a host that trains, as an operator installs it."""
+    name = "gtftd@.service" if unit == SYSTEM_UNIT else "gtftd.service"
+    drop_in = UNITS / f"{name}.d" / "training.conf"
+    for where in {name, unit}:  # a unit is verified under the name that its file has
+        shutil.copytree(drop_in.parent, folder / f"{where}.d", dirs_exist_ok=True)
+
+
 @needs_systemd
-def test_the_system_unit_exposes_little(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("unit", "name"), [(SYSTEM_UNIT, "gtftd@alice.service"), (USER_UNIT, USER_UNIT)])
+def test_units_of_a_host_that_trains_are_valid(tmp_path: Path, unit: str, name: str) -> None:
+    """And the lines of the drop-in hold: more memory than the daemon has alone, and time to save."""
+    installed(unit, tmp_path, sys.executable)
+    with_training(unit, tmp_path)
+    mode = ["--user"] if unit == USER_UNIT else []
+    told = analyze("verify", *mode, "--man=no", "--recursive-errors=no", tmp_path / name, runtime=tmp_path)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+    text = (tmp_path / f"{unit}.d" / "training.conf").read_text()
+    (stop_s,) = re.findall(r"(?m)^TimeoutStopSec=(\d+)$", text)
+    assert int(stop_s) > TrainingSettings().stop_s
+    (tmp_path / f"{unit}.d" / "training.conf").write_text(text.replace("MemoryMax=75%", "MemoryMux=75%"))
+    told = analyze("verify", *mode, "--man=no", "--recursive-errors=no", tmp_path / name, runtime=tmp_path)
+    assert "MemoryMux" in told.stderr, "the drop-in was read"
+
+
+@needs_systemd
+@pytest.mark.parametrize("trains", [False, True])
+def test_the_system_unit_exposes_little(tmp_path: Path, trains: bool) -> None:
     """By the measure of systemd, which goes to 10."""
     unit = installed(SYSTEM_UNIT, tmp_path, sys.executable)
+    if trains:
+        with_training(SYSTEM_UNIT, tmp_path)
     limit = f"--threshold={int(MOST_EXPOSURE * 10)}"
     told = analyze("security", "--offline=true", "--no-pager", limit, unit, runtime=tmp_path)
     (level,) = re.findall(r"exposure level for \S+: ([\d.]+)", told.stdout)
