@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("xllamacpp")
+
 from tests.support.gtftctl import COMMAND
 from tests.support.tiny_base import tiny_base
 from tests.support.training import TrainingDesk, training_desk
@@ -41,6 +43,12 @@ def test_an_adapter_is_trained_registered_and_rebuilt(desk: TrainingDesk) -> Non
     model = json.loads(typed(desk, "model", "show", "polecat-v1", "--json"))
     result = model["training_config"]["result"]
     assert result["held_out_after"] < result["held_out_before"]
+    made = json.loads(typed(desk, "train", "show", "one", "--json"))["outputs"]
+    assert ["adapter", "gguf-q8_0", "lora-gguf"] == sorted(made), desk.logs()
+    assert b"GGUF" == Path(made["gguf-q8_0"]).read_bytes()[:4] == Path(made["lora-gguf"]).read_bytes()[:4]
+    told = typed(desk, "model", "export", "polecat-v1", "--as", "gguf-q4_k_m", "--to", str(desk.folder))
+    assert "in llama.cpp" in told
+    assert (desk.folder / "polecat-v1-q4_k_m.gguf").is_file()
     assert "1 model checked: all whole\n" == typed(desk, "model", "verify")
     assert "polecat-v1: the same bytes" in typed(desk, "model", "rebuild", "polecat-v1")
     assert not list((desk.state / "rebuilds").iterdir())

@@ -195,6 +195,7 @@ for out in outs:
 """
 
 
+@pytest.mark.heavy
 def test_killed_it_leaves_nothing_half(of_gguf: Path, adapter: Path, tmp_path: Path) -> None:
     """The first export stays as it is; the second is made by the next life."""
     outs = [tmp_path / "export.written", tmp_path / "export.checked"]
