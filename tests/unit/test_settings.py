@@ -20,7 +20,7 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 UNSET = {"town", "state_dir", "bus.url", "bus.daemon_password", "bus.publisher_password"}
 UNSET |= {"bus.credentials_file", "bus.tls_ca_file", "bus.server_binary", "beads.port", "beads.databases"}
 UNSET |= {"metrics.port", "prime.tokenizer"}
-UNSET |= {f"training.{key}" for key in ("settings_dir", "python", "memory_bytes", "threads")}
+UNSET |= {f"training.{key}" for key in ("settings_dir", "python", "llama_cpp_dir", "memory_bytes", "threads")}
 UNSET |= {f"projection.{key}" for key in ("host", "port", "user", "password", "database")}
 
 
