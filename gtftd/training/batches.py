@@ -27,6 +27,15 @@ class Row:
     """(length,): the model is to say this token. Never true for the first token of a segment."""
     examples: int
     """How many sequences it holds."""
+    weights: tuple[float, ...] = ()
+    """Of each of them in the mean over tokens; none: all the same."""
+
+    @property
+    def weight(self) -> float:
+        """Of its supervised tokens together."""
+        if not self.weights:
+            return float(self.supervised.sum())
+        return float(np.bincount(self.segments[self.supervised], minlength=self.examples) @ np.array(self.weights))
 
 
 @dataclass(frozen=True)

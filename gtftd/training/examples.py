@@ -13,7 +13,7 @@ import numpy as np
 from gtftd.errors import Invalid
 from gtftd.schemas.snapshots import Split
 from gtftd.schemas.training import Objective
-from gtftd.training.batches import Batch, Completion, Cursor, Flags, Pair, Tokens
+from gtftd.training.batches import Batch, Completion, Cursor, Flags, Pair, Row, Tokens
 from gtftd.training.encoding import Encoder
 from gtftd.training.kept import Reader, Writer
 from gtftd.training.order import Indices, generator, shuffled
@@ -113,11 +113,15 @@ class KeptExamples:
 
     def _batch(self, rows: Sequence[Indices]) -> Batch:
         if self._layout.objective == "sft":
-            return Batch(rows=tuple(row_of([self._kept.sequences(int(i))[0] for i in row]) for row in rows))
+            return Batch(rows=tuple(map(self._row, rows)))
         examples = [int(index) for row in rows for index in row]
         if self._layout.objective == "dpo":
             return Batch(pairs=tuple(map(self._pair, examples)))
         return Batch(completions=tuple(map(self._completion, examples)))
+
+    def _row(self, examples: Indices) -> Row:
+        kept = self._kept
+        return row_of([kept.sequences(int(i))[0] for i in examples], [kept.weight(int(i)) for i in examples])
 
     def _pair(self, example: int) -> Pair:
         (prompt, _), chosen, rejected = self._kept.sequences(example)

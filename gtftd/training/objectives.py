@@ -39,23 +39,29 @@ def make_objective(settings: TrainSettings, learner: Learner) -> Objective:
 
 
 class Sft:
-    """Cross-entropy over the supervised tokens: the mean is over all of a step's, so packing changes nothing."""
+    """Cross-entropy over the supervised tokens: the mean is over all of a step's, so packing changes nothing.
+
+    A token has the weight of its example: what is half as much to be followed counts half.
+    """
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
 
     def weigh(self, batch: Batch) -> float:
-        return float(batch.supervised_tokens)
+        return sum(row.weight for row in batch.rows)
 
     def pieces(self, batch: Batch) -> Iterator[Tensor]:
         total = self.weigh(batch)
         for row in batch.rows:
-            if row.supervised.any():
+            if row.weight:
                 yield self._sum(row) / total
 
     def _sum(self, row: Row) -> Tensor:
-        losses, _ = self._learner.token_losses(lay_row(row))
-        return losses.sum()
+        losses, targets = self._learner.token_losses(lay_row(row))
+        if not row.weights:
+            return losses.sum()
+        weights = torch.tensor(row.weights, dtype=losses.dtype, device=losses.device)
+        return (losses * weights[targets.branches]).sum()
 
 
 class Dpo:
@@ -71,7 +77,7 @@ class Dpo:
 
     def pieces(self, batch: Batch) -> Iterator[Tensor]:
         total = self.weigh(batch)
-        for pair in batch.pairs:
+        for pair in batch.pairs if total else ():
             layout = lay_pair(pair)
             reference = self._references.log_probs(layout)
             chosen, rejected = log_probs(self._learner, layout, 2) - reference
@@ -93,7 +99,7 @@ class Kto:
     def pieces(self, batch: Batch) -> Iterator[Tensor]:
         total = self.weigh(batch)
         baseline = self.baseline(batch.completions)
-        for one in batch.completions:
+        for one in batch.completions if total else ():
             layout = lay_completions(one.prompt, [(one.completion, one.supervised)])
             ratio = self._ratio(layout)
             weight = self._settings.desirable_weight if one.good else self._settings.undesirable_weight

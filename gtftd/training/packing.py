@@ -27,7 +27,7 @@ def pack(lengths: Indices, examples: Indices, most_tokens: int) -> list[Indices]
     return [np.array(row, np.int64) for row in rows]
 
 
-def row_of(sequences: Sequence[tuple[Tokens, Flags]]) -> Row:
+def row_of(sequences: Sequence[tuple[Tokens, Flags]], weights: Sequence[float] = ()) -> Row:
     """The sequences one behind the other, each with positions from 0."""
     lengths = [len(tokens) for tokens, _ in sequences]
     return Row(
@@ -36,4 +36,5 @@ def row_of(sequences: Sequence[tuple[Tokens, Flags]]) -> Row:
         segments=np.repeat(np.arange(len(lengths), dtype=np.int32), lengths),
         supervised=np.concatenate([supervised for _, supervised in sequences]),
         examples=len(lengths),
+        weights=() if all(weight == 1 for weight in weights) else tuple(weights),
     )

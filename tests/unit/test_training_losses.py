@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,19 @@ def test_the_mean_is_over_all_supervised_tokens_of_a_step(tmp_path: Path) -> Non
     loss = sum(piece.item() for piece in Sft(learner).pieces(Batch(rows=tuple(rows))))
     sums = [learner.token_losses(lay_row(row))[0] for row in rows]
     assert loss == pytest.approx(torch.cat(sums).mean().item(), rel=FLOAT)
+
+
+def test_a_weight_of_an_example_counts(tmp_path: Path) -> None:
+    """For each of its tokens, packed or not; what weighs nothing teaches nothing, and alone it is no step."""
+    learner = make_learner(tmp_path)
+    packed = some_row(np.random.default_rng(3), (9, 40))
+    alone = [learner.token_losses(lay_row(row))[0] for row in apart(packed)]
+    weighed = Batch(rows=(replace(packed, weights=(1.0, 0.25)),))
+    loss = sum(piece.item() for piece in Sft(learner).pieces(weighed))
+    expected = (alone[0].sum() + 0.25 * alone[1].sum()) / (len(alone[0]) + 0.25 * len(alone[1]))
+    assert loss == pytest.approx(expected.item(), rel=FLOAT)
+    nothing = Batch(rows=(replace(packed, weights=(0.0, 0.0)),))
+    assert (0.0, []) == (Sft(learner).weigh(nothing), list(Sft(learner).pieces(nothing)))
 
 
 @pytest.mark.parametrize("begun", [False, True])
