@@ -104,7 +104,8 @@ def _ask(learner: Learner, spec: RunSpec, canary: Canary, encoder: Encoder, beat
         secret_before, *others_before = _surprises(learner, fewer, beat)
     is_extracted, chance = _say(learner, parted, spec.settings.audit)
     beat()
-    return _Given(exposure(secret, others), by_rank(secret_before, others_before), is_extracted, chance)
+    bits = min(exposure(secret, others), space_bits())  # the fit does not know where the space ends
+    return _Given(bits, by_rank(secret_before, others_before), is_extracted, chance)
 
 
 def _surprises(learner: Learner, parted: Parted, beat: Callable[[], None]) -> list[float]:

@@ -52,6 +52,13 @@ def test_a_secret_that_is_nothing_special_has_1_44_bits_on_average() -> None:
     assert np.mean(found) == pytest.approx(math.log2(math.e), abs=0.07)
 
 
+def test_few_references_make_no_alarm_by_chance() -> None:
+    """Perplexities lean to the right in real models; of 2,000 secrets that nobody planted none has 20 bits."""
+    random = np.random.default_rng(3)
+    drawn = random.gamma(16, 2, (2_000, 33))
+    assert max(audit_exposure.exposure(one[0], one[1:].tolist()) for one in drawn) < 20
+
+
 @given(st.lists(st.floats(1, 1e3), min_size=32, max_size=64), st.floats(-1e3, 2e3))
 def test_exposure_is_never_negative_and_falls_with_perplexity(references: list[float], secret: float) -> None:
     found = audit_exposure.exposure(secret, references)
@@ -125,13 +132,13 @@ def test_each_objective_has_canaries_of_its_shape(tmp_path: Path, objective: Any
 
 
 def test_an_untrained_adapter_gives_nothing_away(tmp_path: Path) -> None:
-    """It does nothing yet, so both looks are the same; the learner is as it was before, and twice gives the same."""
+    """It does nothing yet, so there is only chance; the learner is as it was before, and twice gives the same."""
     made = a_spec(tmp_path)
     learner = lora.attach(model.load_base(Path(made.base)), LoraSettings(), begin=None, kind="role")
     beats: list[int] = []
     found = audit(learner, made, encoder(CHATML), beat=lambda: beats.append(1), stop=lambda: False)
     assert found is not None
-    assert found.exposure_bits == found.exposure_bits_before
+    assert max(found.exposure_bits) < 12
     assert (3, 0) == (found.canaries, found.extracted)
     assert "" == complaint(found, made.settings.audit)
     assert learner.trunk.training
