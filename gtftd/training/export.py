@@ -18,11 +18,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gtftd.errors import Missing, NoSpace
+from gtftd.errors import Missing, NoSpace, NotReady
 from gtftd.logs import get_logger
 from gtftd.schemas.training import ExportCheck, ExportForm, ExportRecord
 from gtftd.state.crash import crash_point
 from gtftd.state.files import fsync_folder, is_full, write_atomic
+from gtftd.training import memory
 from gtftd.training.base_source import find_packaged
 from gtftd.training.bases import Base, sum_of, try_read_base
 from gtftd.training.export_check import Told, ask_source, check_gguf, check_merged
@@ -44,6 +45,8 @@ FILES: dict[ExportForm, str] = {
 }  # fmt: skip
 _DTYPES = {"BF16": "bfloat16", "F16": "float16"}
 _SCRATCH = "scratch"
+_ROOM = 1.6
+"""Of the weights in float32: they are read as they are stored, and made float32."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ class Exporter:
     @cached_property
     def _told(self) -> Told:
         self._tick()
+        _check_memory(self._source.base)
         return ask_source(self._source.base, self._source.adapters)
 
     @property
@@ -176,6 +180,19 @@ class Exporter:
         files += [folder / name for folder in self._source.adapters for name in (CONFIG, WEIGHTS)]
         told = [str(FORMAT), self._source.name, base.digest if base else "", *map(sum_of, files)]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def _check_memory(base: Path) -> None:
+    """Of the processor; a GPU's driver says what does not fit. Raises NotReady before the machine has to."""
+    import torch
+
+    needed = int(memory.read_shape(base).parameters * memory.FLOAT * _ROOM) + memory.PROGRAM_BYTES
+    free = memory.available_bytes()
+    if not torch.cuda.is_available() and needed > free:
+        raise NotReady(
+            f"comparing an export with its source takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are "
+            "free; make it later with `gtftctl model export`"
+        )
 
 
 def base_of(folder: Path) -> Base | None:
