@@ -43,6 +43,11 @@ def test_an_adapter_is_trained_registered_and_rebuilt(desk: TrainingDesk) -> Non
     model = json.loads(typed(desk, "model", "show", "polecat-v1", "--json"))
     result = model["training_config"]["result"]
     assert result["held_out_after"] < result["held_out_before"]
+    assert (4, 0) == (result["audit"]["canaries"], result["audit"]["extracted"])
+    shown = json.loads(typed(desk, "train", "show", "one", "--json"))
+    assert result["audit"] == shown["audit"]
+    assert Path(shown["curve"]).stat().st_size > 1_000
+    assert "0 of 4 canaries said by greedy decoding" in typed(desk, "train", "show", "one")
     made = json.loads(typed(desk, "train", "show", "one", "--json"))["outputs"]
     assert ["adapter", "gguf-q8_0", "lora-gguf"] == sorted(made), desk.logs()
     assert b"GGUF" == Path(made["gguf-q8_0"]).read_bytes()[:4] == Path(made["lora-gguf"]).read_bytes()[:4]
