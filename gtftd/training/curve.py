@@ -45,7 +45,7 @@ class _Point:
 
 
 class Curve:
-    """Hears each step of a run, and draws when the held-out loss was looked at or a checkpoint was written, not often."""
+    """Hears each step of a run, and draws, not often, at a look at the held-out loss and at a checkpoint."""
 
     def __init__(self, folder: Path, spec: RunSpec, *, most_share: float = math.inf) -> None:
         """`most_share`: of the time, after the first picture."""
