@@ -75,10 +75,31 @@ def choose_threads(
     return 1 if load > cores / 2 else cores
 
 
-def count_oom_kills(root: Path = ROOT) -> int:
-    """Grows with each process that the kernel kills for want of memory, in our control groups or in the machine."""
-    found = sum(_value_of(group / version.kills, "oom_kill") for version, group in _groups(root))
-    return found + _value_of(root / "proc/vmstat", "oom_kill")
+class OomWatch:
+    """Whether the kernel has killed for want of memory where a process lives: in its own control group, or in the whole
+    machine where it has none that tells.
+    """
+
+    def __init__(self, pid: int, root: Path = ROOT) -> None:
+        self._pid = pid
+        self._root = root
+        self._counters: tuple[Path, ...] = ()
+        self._before = 0
+        self.look()
+
+    def look(self) -> None:
+        """While it lives: it may be moved to another group."""
+        leaves = {version.kills: group for version, group in reversed(list(_groups(self._root, str(self._pid))))}
+        told = tuple(file for kills, group in leaves.items() if (file := group / kills).exists())
+        counters = told or (self._root / "proc/vmstat",)
+        if counters != self._counters and (leaves or not self._counters):
+            self._counters, self._before = counters, self._count(counters)
+
+    def has_killed(self) -> bool:
+        return self._count(self._counters) > self._before
+
+    def _count(self, counters: tuple[Path, ...]) -> int:
+        return sum(_value_of(file, "oom_kill") for file in counters)
 
 
 def _free_of_machine(root: Path) -> int:
@@ -93,7 +114,7 @@ def _free_of_machine(root: Path) -> int:
 
 
 def _free_of_groups(root: Path) -> Iterator[int]:
-    for version, group in _groups(root):
+    for version, group in _groups(root, "self"):
         used, stat = _number_in(group / version.used), group / "memory.stat"
         for name in version.limits:
             limit = _number_in(group / name)
@@ -101,10 +122,10 @@ def _free_of_groups(root: Path) -> Iterator[int]:
                 yield limit - used + sum(_value_of(stat, cache) for cache in version.caches)
 
 
-def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
-    """Our control group and those around it, as far as they are shown to us."""
+def _groups(root: Path, pid: str) -> Iterator[tuple[_Version, Path]]:
+    """The control group of a process and those around it, the inner ones first, as far as they are shown to us."""
     with contextlib.suppress(OSError):
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = (root / "proc" / pid / "cgroup").read_text().splitlines()
         for version in _VERSIONS:
             place = next((line.partition(version.mark)[2] for line in lines if version.mark in line), None)
             for folder in version.folders if place is not None else ():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from gtftd.jobs.adopt import Grip, is_stopped, try_grip
 from gtftd.jobs.rundir import RunFolder
 from gtftd.logs import get_logger
-from gtftd.machine import count_oom_kills
+from gtftd.machine import OomWatch
 
 log = get_logger("jobs")
 
@@ -30,8 +30,9 @@ class Child:
     """By a signal: whoever sent it has it go on when they like."""
     asked_at: float | None = None
     why: str = ""
-    oom_kills: int = field(default_factory=count_oom_kills)
-    """Of the machine, when we took it."""
+
+    def __post_init__(self) -> None:
+        self.oom = OomWatch(self.grip.pid)
 
     def see(self, signs: tuple[int, int], now: float, most_s: float) -> bool:
         """Whether it gave a sign of life since the last look. Of the time between two looks `most_s` counts at most:
@@ -40,6 +41,7 @@ class Child:
         was_stopped, self.is_stopped = self.is_stopped, is_stopped(self.grip.pid)
         if was_stopped != self.is_stopped:
             log.info("run.suspended" if self.is_stopped else "run.continued", run_id=self.run, pid=self.grip.pid)
+        self.oom.look()
         moved = signs != self.signs
         watched_s = min(now - self.looked_at, most_s)
         self.silent_s = 0.0 if moved or self.is_stopped else self.silent_s + watched_s

@@ -24,7 +24,7 @@ from gtftd.jobs.launch import launch, train_program
 from gtftd.jobs.look import Judge, Known, Look, look_at
 from gtftd.jobs.rundir import RunFolder, runs_folder
 from gtftd.logs import get_logger
-from gtftd.machine import choose_threads, count_oom_kills
+from gtftd.machine import choose_threads
 from gtftd.schemas.settings import TrainingSettings
 from gtftd.schemas.training import RunResult, RunSpec, StepLine
 from gtftd.schemas.training_orders import Life, Settled
@@ -179,7 +179,7 @@ class Supervisor:
         ending = read_ending(
             code,
             asked=child.why,
-            oom_killed=count_oom_kills() > child.oom_kills,
+            oom_killed=child.oom.has_killed(),
             is_full=not await asyncio.to_thread(folder.has_room),
             last_words=folder.log_tail(),
         )

@@ -66,6 +66,7 @@ def overdraw() -> None:
     group.mkdir(exist_ok=True)
     (group / "memory.limit_in_bytes").write_text(str(GROUP_BYTES))
     (group / "cgroup.procs").write_text(str(os.getpid()))
+    time.sleep(3)  # whoever watches it is to know where it is
     kept = [np.ones(2**20, np.uint8) for _ in range(8 * GROUP_BYTES // 2**20)]
     raise AssertionError(f"{len(kept)} MiB were given")
 

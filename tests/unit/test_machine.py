@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gtftd.machine import count_oom_kills, free_memory_bytes, load_average
+from gtftd.machine import OomWatch, free_memory_bytes, load_average
 
 MIB = 2**20
 
@@ -49,13 +49,32 @@ def test_the_first_version_of_control_groups_counts_too(tmp_path: Path) -> None:
         "sys/fs/cgroup/memory/box/memory.limit_in_bytes": f"{200 * MIB}\n",
         "sys/fs/cgroup/memory/box/memory.usage_in_bytes": f"{150 * MIB}\n",
         "sys/fs/cgroup/memory/box/memory.stat": f"total_inactive_file {10 * MIB}\n",
-        "sys/fs/cgroup/memory/box/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
-        "proc/vmstat": "nr_free_pages 5\noom_kill 4\n",
     }
     root = machine(tmp_path, files)
-    assert (60 * MIB, 7) == (free_memory_bytes(root), count_oom_kills(root))
+    assert 60 * MIB == free_memory_bytes(root)
 
 
 def test_a_sandbox_that_hides_the_machine_is_borne(tmp_path: Path) -> None:
     assert free_memory_bytes(tmp_path) > 0
-    assert (0.0, 0) == (load_average(tmp_path), count_oom_kills(tmp_path))
+    assert 0.0 == load_average(tmp_path)
+    assert not OomWatch(7, tmp_path).has_killed()
+
+
+def test_a_kill_counts_where_the_process_lives(tmp_path: Path) -> None:
+    """In the group to which it was moved; that somebody else was killed elsewhere is none of its business."""
+    group, mine, machines = "sys/fs/cgroup/{}/memory.events", "low 0\noom_kill {}\n", "nr_free_pages 5\noom_kill {}\n"
+    root = machine(tmp_path, {"proc/7/cgroup": "0::/a\n", "proc/vmstat": machines.format(4)})
+    lonely = OomWatch(7, root)
+    machine(root, {"proc/vmstat": machines.format(5)})
+    assert lonely.has_killed()
+    machine(root, {group.format("a"): mine.format(1), group.format("b"): mine.format(6)})
+    watch = OomWatch(7, root)
+    machine(root, {"proc/vmstat": machines.format(6)})
+    assert not watch.has_killed()
+    machine(root, {"proc/7/cgroup": "0::/b\n"})
+    watch.look()
+    assert not watch.has_killed()
+    machine(root, {group.format("b"): mine.format(7)})
+    (root / "proc/7/cgroup").unlink()
+    watch.look()
+    assert watch.has_killed(), "also when it is gone"
