@@ -11,7 +11,7 @@ import importlib.util
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -133,10 +133,15 @@ class Exporter:
     def _write_gguf(self, form: ExportForm, path: Path, scratch: Path) -> tuple[str, ...]:
         """What llama.cpp's own programs made of it, is said."""
         checkout = Checkout.find(self._source.llama_cpp)
-        if self._metadata.template is None and checkout.converter is not None:
+        metadata = self._metadata
+        if metadata.template is None and checkout.converter is not None:
             scratch.mkdir()
             write_merged(self._weights, scratch, self._tick)
-            return checkout.convert(scratch, form, path, self._tick)
+            if form != "gguf-q4_k_m" or checkout.quantiser is not None or not metadata.is_known:
+                return checkout.convert(scratch, form, path, self._source.name, self._tick)
+            notes = checkout.convert(scratch, "gguf-f16", scratch / "f16.gguf", self._source.name, self._tick)
+            write_gguf(self._weights, replace(metadata, template=scratch / "f16.gguf"), form, path, self._tick)
+            return notes
         if form == "gguf-q4_k_m" and checkout.quantiser is not None:
             scratch.mkdir()
             write_gguf(self._weights, self._metadata, "gguf-f16", scratch / "f16.gguf", self._tick)

@@ -40,15 +40,17 @@ class Checkout:
         found = built or shutil.which(QUANTISER)
         return cls(converter, Path(found) if found else None)
 
-    def convert(self, merged: Path, form: ExportForm, path: Path, tick: Callable[[], None]) -> tuple[str, ...]:
+    def convert(
+        self, merged: Path, form: ExportForm, path: Path, name: str, tick: Callable[[], None]
+    ) -> tuple[str, ...]:
         """A directory as transformers loads it, made into a GGUF. Raises Invalid with the program's last words."""
         assert self.converter is not None
         if form == "gguf-q4_k_m":
             between = merged / "f16.gguf"
-            return self.convert(merged, "gguf-f16", between, tick) + self.quantise(between, form, path, tick)
+            return self.convert(merged, "gguf-f16", between, name, tick) + self.quantise(between, form, path, tick)
         kind = form.removeprefix("gguf-")
-        command = [sys.executable, str(self.converter), str(merged), "--outfile", str(path), "--outtype", kind]
-        _run(command, tick)
+        told = ["--outfile", str(path), "--outtype", kind, "--model-name", name]
+        _run([sys.executable, str(self.converter), str(merged), *told], tick)
         sync(path)
         return (f"converted by {CONVERTER} of {self.converter.parent}",)
 
@@ -75,7 +77,9 @@ def _run(command: Sequence[str], tick: Callable[[], None]) -> None:
         if child.returncode:
             words.seek(0)
             last = ([line for line in words.read().splitlines() if line.strip()] or ["it said nothing"])[-1][:300]
-            raise Invalid(f"{Path(command[0]).name} ended with status {child.returncode}: {last}")
+            lacks = "; install the checkout's requirements beside gtftd" if "ModuleNotFound" in last else ""
+            program = next(Path(word).name for word in command if word != sys.executable)
+            raise Invalid(f"{program} ended with status {child.returncode}: {last}{lacks}")
 
 
 def _wait(child: subprocess.Popen[bytes]) -> None:

@@ -36,6 +36,11 @@ class Metadata:
     """The GGUF of which the base was made. None: its words are made of config.json and tokenizer.json."""
     name: str
 
+    @property
+    def is_known(self) -> bool:
+        """Whether we have names for the tensors of its family."""
+        return read_config(self.base).get("model_type") in ARCHITECTURES
+
     def names(self) -> Names:
         """Raises Refused for a family whose tensors are not known here."""
         config = read_config(self.base)
@@ -67,10 +72,10 @@ class Metadata:
         write_tokenizer(self.base, int(config["vocab_size"]), writer)
 
     def rope_factors(self) -> Floats | None:
-        """What divides the frequencies of the positions; a template has none, or it could not have been a base."""
+        """What divides the frequencies of the positions, where they are scaled."""
         from gtftd.training.export_config import rope_factors
 
-        found = None if self.template else rope_factors(read_config(self.base))
+        found = rope_factors(read_config(self.base))
         return None if found is None else np.array(found, np.float32)
 
 
