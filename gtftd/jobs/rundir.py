@@ -112,10 +112,15 @@ class RunFolder:
         return _mtime_ns(self.path / WHO) / 1e9
 
     def has_room(self) -> bool:
-        """For another checkpoint beside those that are there, and for what is told meanwhile."""
-        newest = max(self.path.glob("checkpoints/step_*"), default=None)
-        sizes = (_size(path) for path in newest.iterdir()) if newest else ()
-        return has_room(self.path, sum(sizes) + _MARGIN_BYTES)
+        """For another checkpoint beside those that are there, and for what is told meanwhile. Who may not write here,
+        or finds the folder gone, is not told that it is full.
+        """
+        try:
+            newest = max(self.path.glob("checkpoints/step_*"), default=None)
+            sizes = (_size(path) for path in newest.iterdir()) if newest else ()
+            return has_room(self.path, sum(sizes) + _MARGIN_BYTES)
+        except OSError:
+            return True
 
     def signs(self) -> tuple[int, int]:
         """Differs from look to look while the child gives signs of life."""
