@@ -119,7 +119,8 @@ def test_progress_and_heartbeat_tell_of_each_step(tmp_path: Path, base: Path, nu
     assert lines[-1].eta_s == 0
     assert lines[-1].held_out_loss == read_result(run).held_out_after
     assert {path.name for path in run.iterdir()} == {
-        "adapter", "checkpoints", "heartbeat", "progress.ndjson", "result.json", "spec.json", "train.log",
+        "adapter", "checkpoints", "heartbeat", "loss.png", "loss.svg", "progress.ndjson", "result.json", "spec.json",
+        "train.log",
     }  # fmt: skip
 
 
