@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path("/")
+_PF_EXITING = 0x4
+"""Among a process' flags, field 9 of proc_pid_stat(5)."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,16 @@ class OomWatch:
         leaves = {version.kills: group for version, group in reversed(list(_groups(self._root, str(self._pid))))}
         told = tuple(file for kills, group in leaves.items() if (file := group / kills).exists())
         counters = told or (self._root / "proc/vmstat",)
-        if counters != self._counters and (leaves or not self._counters):
+        if counters != self._counters and not (self._counters and self._is_ending()):
             self._counters, self._before = counters, self._count(counters)
+
+    def _is_ending(self) -> bool:
+        """Looked at afterwards: the kernel shows whoever is about to end in the outermost group."""
+        try:
+            stat = (self._root / "proc" / str(self._pid) / "stat").read_text()
+        except OSError:
+            return True
+        return bool(int(stat.rpartition(")")[2].split()[6]) & _PF_EXITING)
 
     def has_killed(self) -> bool:
         return self._count(self._counters) > self._before

@@ -71,10 +71,14 @@ def test_a_kill_counts_where_the_process_lives(tmp_path: Path) -> None:
     watch = OomWatch(7, root)
     machine(root, {"proc/vmstat": machines.format(6)})
     assert not watch.has_killed()
-    machine(root, {"proc/7/cgroup": "0::/b\n"})
+    machine(root, {"proc/7/cgroup": "0::/b\n", "proc/7/stat": "7 (a ) b) R 1 7 7 0 -1 4194304 0"})
     watch.look()
     assert not watch.has_killed()
     machine(root, {group.format("b"): mine.format(7)})
+    machine(root, {"proc/7/cgroup": "0::/\n", "proc/7/stat": "7 (a ) b) R 1 7 7 0 -1 4194308 0"})
+    watch.look()
+    assert watch.has_killed(), "also while it ends"
     (root / "proc/7/cgroup").unlink()
+    (root / "proc/7/stat").unlink()
     watch.look()
     assert watch.has_killed(), "also when it is gone"
