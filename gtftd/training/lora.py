@@ -21,6 +21,7 @@ from gtftd.errors import Invalid, Missing
 from gtftd.schemas.registry import Kind
 from gtftd.schemas.training import LoraSettings
 from gtftd.state.files import fsync_folder, write_atomic
+from gtftd.training.fused import fuse
 from gtftd.training.model import Learner, make_learner
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -45,6 +46,7 @@ def attach(causal: PreTrainedModel, settings: LoraSettings, *, begin: Path | Non
         set_peft_model_state_dict(model, _read_weights(begin))
         learner.begun = {name: tensor.detach().clone() for name, tensor in learner.adapter.items()}
     learner.peft = model
+    fuse(model)
     return learner
 
 

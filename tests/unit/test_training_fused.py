@@ -1,0 +1,82 @@
+"""Fused layers: the same answers and gradients as peft's, and only where peft would do the same."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+
+from gtftd.training.fused import fuse
+from gtftd.training.model import load_base
+from tests.support.tiny_base import tiny_base
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])
+def test_every_layer_of_the_known_families_is_fused(tmp_path: Path, family: str) -> None:
+    """The attention's four projections and the MLP's three, and the MLP as a whole."""
+    model: Any = adapted(tiny_base(tmp_path / family, family=family))
+    assert fuse(model) == model.config.num_hidden_layers * 8
+
+
+def test_answers_and_gradients_are_those_of_peft(base: Path) -> None:
+    """With the adapter on, and with an adapter that does something."""
+    plain, fused = adapted(base), adapted(base)
+    assert fuse(fused)
+    ours, theirs = answer(fused), answer(plain)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    for one, other in zip(gradients(fused), gradients(plain), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_an_adapter_that_is_off_leaves_the_base(base: Path) -> None:
+    model: Any = adapted(base)
+    fuse(model)
+    with model.disable_adapter():
+        off = answer(model)
+    torch.testing.assert_close(off, answer(load_base(base)), rtol=1e-5, atol=1e-6)
+    assert float((off - answer(model)).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("what", ["dropout", "bfloat16", "merged"])
+def test_what_peft_does_otherwise_is_left_to_it(base: Path, what: str) -> None:
+    model: Any = adapted(base, dropout=0.1 if what == "dropout" else 0.0)
+    if what == "bfloat16":
+        model.to(torch.bfloat16)
+    if what == "merged":
+        model.merge_adapter()
+    assert fuse(model) == 0
+
+
+def adapted(base: Path, *, dropout: float = 0.0) -> nn.Module:
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers
+        model: nn.Module = get_peft_model(load_base(base), config)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def answer(model: Any) -> Tensor:
+    tokens = torch.arange(5, 37)[None]
+    logits: Tensor = model(input_ids=tokens).logits
+    return logits.detach()
+
+
+def gradients(model: Any) -> list[Tensor]:
+    model.zero_grad()
+    tokens = torch.arange(5, 37)[None]
+    model(input_ids=tokens, labels=tokens).loss.backward()
+    return [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
