@@ -59,7 +59,7 @@ class Watch:
 def ours(race: Race) -> Finish:
     from gtftd.programs.train import CHECKPOINTS
     from gtftd.schemas.training import TrainSettings
-    from gtftd.training import determinism
+    from gtftd.training import determinism, memory
     from gtftd.training.checkpoint import Checkpoints, TrainState
     from gtftd.training.loop import Inputs, Loop
     from gtftd.training.lora import attach
@@ -72,6 +72,7 @@ def ours(race: Race) -> Finish:
          "optimizer": {"batch_examples": race.work.batch_examples, "learning_rate": race.rate, "steps": race.steps}}
     )  # fmt: skip
     examples = make(race.work, race.base, race.data)
+    memory.give_back_at_once()
     determinism.prepare(race.threads)
     causal = load_base(race.base)
     determinism.seed(0)

@@ -281,7 +281,7 @@ def _open_snapshot(spec: RunSpec, split: Split, tokenizer_folder: Path, cache_fo
 
 
 def _check_memory(spec: RunSpec, *, has_begun: bool) -> None:
-    """Before anything large is loaded. Where memory is short the run is slower, and refused where that is not enough.
+    """Before anything large is loaded: refused rather than killed.
 
     On a GPU its own memory counts, and its driver says what does not fit.
     """
@@ -293,12 +293,9 @@ def _check_memory(spec: RunSpec, *, has_begun: bool) -> None:
     if device.type != "cpu":
         return
     needed = memory.estimate(shape, settings, weight_bytes=weight_bytes)
-    tight = not memory.fits(needed, settings, free)
-    if tight:
-        needed = memory.estimate(shape, settings, weight_bytes=weight_bytes, tight=True)
-        memory.check_room(needed, settings, free, has_begun=has_begun)
-        memory.give_back_at_once()
-    log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights, tight=tight)
+    memory.check_room(needed, settings, free, has_begun=has_begun)
+    memory.give_back_at_once()
+    log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def _load(folder: Path) -> Any:
     try:
         return AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        ).eval()
+        ).eval()  # type: ignore[no-untyped-call]
     except (OSError, ValueError, KeyError) as error:
         raise Invalid(f"transformers does not load {folder}: {str(error)[:300]}") from error
 

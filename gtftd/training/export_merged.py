@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gtftd.errors import Corrupt
@@ -46,4 +48,5 @@ def _write_shard(weights: Weights, source: Path, file: BinaryIO, tick: Callable[
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    flat: NDArray[np.uint8] = tensor.contiguous().flatten().view(torch.uint8).numpy()
+    return flat.data

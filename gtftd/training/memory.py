@@ -18,13 +18,12 @@ from gtftd.schemas.training import TrainSettings
 FLOAT = 4
 PROGRAM_BYTES = 400 * 2**20
 """Python with torch, transformers and peft, before a model."""
-HIDDEN_SHARE, MIDDLE_SHARE, LOW_RANK_SHARE = 8.0, 4.0, 1.0
+HIDDEN_SHARE, MIDDLE_SHARE, FUSED_MIDDLE_SHARE, LOW_RANK_SHARE = 8.0, 4.0, 2.0, 1.0
 """Floats kept for the backward pass per token and layer, in units of the hidden and of the middle width, and of the
-rank per adapted layer. As counted in a Llama layer."""
-LOOSE, TIGHT = 2.8, 1.07
-"""What the C library holds for each byte of them. By default it keeps freed blocks, and they lie between used ones;
-tight, each large block is given back at once, which costs half as much time again. Fitted to measured peaks."""
-_TIGHT_FROM_BYTES = 2**20
+rank per adapted layer. As counted in a Llama layer, whose MLP is fused."""
+HELD = 1.07
+"""Bytes that the C library holds for each byte of them, with `give_back_at_once`. Fitted to measured peaks."""
+_GIVEN_BACK_FROM_BYTES = 2**20
 _M_MMAP_THRESHOLD = -3
 LOGITS_COPIES = 2.5
 CHUNK_TOKENS = 256
@@ -46,6 +45,8 @@ class Shape:
     keys_values: int
     stored_bytes: int
     """Of the files of weights: they are read as they are, then made float32."""
+    is_gated: bool = False
+    """With an MLP that `gtftd.training.fused` knows."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def read_shape(folder: Path) -> Shape:
             attention=heads * head,
             keys_values=2 * int(config.get("num_key_value_heads") or heads) * head,
             stored_bytes=sum(file.stat().st_size for file in files),
+            is_gated=config.get("hidden_act") in {"silu", "swish"},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Invalid(f"{folder / 'config.json'} does not say how large the model is: {error!r}") from error
@@ -90,22 +92,23 @@ def estimate(
     *,
     row_tokens: int | None = None,
     weight_bytes: int = 4,
-    tight: bool = False,
 ) -> Estimate:
     """The peak of one forward and backward pass over the longest row; rows of a batch follow one another.
 
     weights + 4 copies of the adapter (itself, gradient, two moments) + a copy of three of them for a checkpoint
-    + tokens x layers x (8 hidden + 4 middle + ranks) floats, by how the C library keeps them + one chunk of logits.
+    + tokens x layers x (8 hidden + 2 or 4 middle + ranks) floats + one chunk of logits.
     """
     tokens = row_tokens if row_tokens is not None else longest_row(settings)
     low_rank = count_adapter(shape, settings.lora.rank)
-    kept = HIDDEN_SHARE * shape.hidden + MIDDLE_SHARE * shape.middle + LOW_RANK_SHARE * 7 * settings.lora.rank
+    is_fused = shape.is_gated and weight_bytes == FLOAT and not settings.lora.dropout
+    middle = (FUSED_MIDDLE_SHARE if is_fused else MIDDLE_SHARE) * shape.middle
+    kept = HIDDEN_SHARE * shape.hidden + middle + LOW_RANK_SHARE * 7 * settings.lora.rank
     chunk = min(CHUNK_TOKENS, tokens)
     return Estimate(
         program=PROGRAM_BYTES,
         weights=shape.parameters * weight_bytes,
         adapter=low_rank * FLOAT * 7,
-        activations=math.ceil(tokens * shape.layers * kept * (TIGHT if tight else LOOSE)) * FLOAT,
+        activations=math.ceil(tokens * shape.layers * kept * HELD) * FLOAT,
         logits=math.ceil(chunk * shape.vocabulary * LOGITS_COPIES) * FLOAT,
     )
 
@@ -160,8 +163,11 @@ def complain(error: BaseException) -> str:
 
 
 def give_back_at_once() -> None:
-    """From now on the C library returns each large block to the system when it is freed: slower, and smaller."""
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _TIGHT_FROM_BYTES)
+    """From now on the C library returns each large block to the system when it is freed. By default it keeps them, and
+    since blocks of tensors are aligned they are seldom used again: half as much memory again. It costs a fifth more
+    time, on a host whose memory others need.
+    """
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _GIVEN_BACK_FROM_BYTES)
 
 
 def available_bytes() -> int:
