@@ -122,13 +122,22 @@ def show_run(target: Target, run: Run, *, as_json: Json = False) -> None:
     if as_json:
         show.print_json(view.model_dump(mode="json") | beside | {"settings": settings, "origins": dict(spec.origins)})
         return
-    for name, value in view.model_dump(mode="json", exclude_none=True).items():
-        if value != "":
-            show.print_line(f"{name + ':':<15} {show.clean(str(value))}")
-    for name, value in beside.items():
-        show.print_line(f"{name + ':':<15} {show.clean(audit_of(value) if name == 'audit' else str(value))}")
+    told = view.model_dump(mode="json", exclude_none=True) | beside
+    told |= {"audit": audit_of(beside["audit"])} if "audit" in beside else {}
+    for name, value in told.items():
+        for line in _lines(value):
+            show.print_line(f"{name + ':':<18} {show.clean(line)}")
     for name, value in _flat(settings):
         show.print_line(f"  {name} = {value}" + (f"   ({origin})" if (origin := spec.origins.get(name)) else ""))
+
+
+def _lines(value: object) -> list[str]:
+    """How one value is told; nothing of an empty one."""
+    if isinstance(value, dict):
+        return [f"{name:<12} {one}" for name, one in value.items()]
+    if isinstance(value, list | tuple):
+        return [str(one) for one in value]
+    return [f"{value:.4f}" if isinstance(value, float) else str(value)] if value != "" else []
 
 
 def watch(target: Target, run: Run, *, as_json: Json = False) -> None:

@@ -133,8 +133,8 @@ class Reading:
                 continue
             if not (model.deployed_to or model.aliases or model.deployment_status in SERVING or model.name in stay):
                 chosen.append(model)
-        stacked = {name for model in self.models() if model not in chosen for name in model.lora_adapters}
-        return [model for model in chosen if model.name not in stacked]
+        needed = {name for model in self.models() if model not in chosen for name in _needs(model)}
+        return [model for model in chosen if model.name not in needed]
 
     def stored_bytes(self, names: Sequence[str]) -> int:
         """What the artifacts of these models take."""
@@ -174,3 +174,8 @@ class Reading:
 
 def _moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
+
+
+def _needs(model: ModelEntry) -> tuple[str, ...]:
+    """Whose bytes it cannot do without: the adapters in it, and of a task's adapter the model that it is stacked on."""
+    return (*model.lora_adapters, *((model.parent,) if model.kind == "task" and model.parent else ()))

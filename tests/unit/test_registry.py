@@ -206,6 +206,13 @@ def test_pruning_leaves_tombstones_and_what_is_needed(registry: Registry, tmp_pa
     assert registry.register(adapter(tmp_path / f"made-deacon-{4}", 4), candidate(), "me").artifact_path is not None
 
 
+def test_a_model_on_which_a_task_is_stacked_is_kept(registry: Registry, tmp_path: Path) -> None:
+    made = [registered(registry, tmp_path, seed) for seed in (1, 2, 3)]
+    task = candidate("planning", kind="task", parent=made[0])
+    registry.register(adapter(tmp_path / "task", 4), task, "me")
+    assert (made[1],) == registry.prune("deacon", 1, "me", "").models
+
+
 def test_an_artifact_that_another_model_has_is_kept(registry: Registry, tmp_path: Path) -> None:
     made = [registered(registry, tmp_path, seed) for seed in (1, 2)]
     with contextlib.closing(sqlite3.connect(registry.database)) as connection:
