@@ -28,6 +28,7 @@ def check_tokenizer(folder: Path, rows: int) -> Tokenizer:
             f"the tokenizer has ids up to {highest} and the embedding {rows} rows: the tokenizer is another model's, "
             "or tokens were added and the embedding was not enlarged"
         )
+    _template_of(loaded)  # before it is used: it may not be there
     end = _end_of_turn(loaded)
     return Tokenizer(
         sha256=_sum_of(folder, loaded),

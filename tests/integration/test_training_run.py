@@ -52,7 +52,7 @@ def nursery() -> Iterator[Nursery]:
     made.close()
 
 
-@pytest.mark.parametrize("objective", ["sft", "dpo", "kto"])
+@pytest.mark.parametrize("objective", ["sft", *(pytest.param(one, marks=pytest.mark.heavy) for one in ("dpo", "kto"))])
 def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path, base: Path, nursery: Nursery, objective: str) -> None:
     """SIGKILL at several steps, between the files of a checkpoint and after its rename: the adapter is that of a run
     that nobody harmed, bit for bit, and so is what is said of it. With dropout: the random states come back too.

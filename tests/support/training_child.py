@@ -23,6 +23,8 @@ _stopped = False
 def main() -> None:
     folder = Path(sys.argv[-1])
     signal.signal(signal.SIGTERM, _stop)
+    if _is_done(folder):
+        return  # as the real one: started by a supervisor who did not see the one before it
     behave = NO_BEHAVIOUR | (json.loads(file.read_text()) if (file := folder / "behave.json").exists() else {})
     spec = json.loads((folder / "spec.json").read_text())
     with (folder / "starts.txt").open("a") as starts:
@@ -47,6 +49,11 @@ def main() -> None:
     else:
         _adapter(folder / "adapter", spec["run"])
         _end(folder, behave.get("status", "done"), step, {"adapter": "adapter"})
+
+
+def _is_done(folder: Path) -> bool:
+    result = folder / "result.json"
+    return result.exists() and json.loads(result.read_bytes())["status"] == "done"
 
 
 def _stop(*_: object) -> None:
