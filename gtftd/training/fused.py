@@ -127,7 +127,8 @@ class _LowRank(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         flat, inner, *factors = ctx.saved_tensors
         gradient = outputs[0].reshape(-1, outputs[0].shape[-1])
-        back, *learned = _back(gradient, flat, inner, factors, ctx.scale, needs=ctx.needs_input_grad[0])
+        back = torch.empty_like(flat) if ctx.needs_input_grad[0] else None
+        learned = _learned(gradient, flat, inner, factors, ctx.scale, back)
         return (back.view(ctx.shape) if back is not None else None), None, None, None, *learned
 
 
@@ -139,7 +140,8 @@ class _LowRankGated(torch.autograd.Function):
         flat = x.reshape(-1, x.shape[-1])
         gate, gate_inner = _apply(flat, factors[0:3], scales[0])
         up, up_inner = _apply(flat, factors[3:6], scales[1])
-        out, down_inner = _apply(functional.silu(gate).mul_(up), factors[6:9], scales[2])
+        product = torch.ops.aten.silu.out(gate, out=_scratch(0, gate)).mul_(up)
+        out, down_inner = _apply(product, factors[6:9], scales[2])
         ctx.save_for_backward(flat, gate, up, gate_inner, up_inner, down_inner, *factors)
         ctx.scales, ctx.shape = scales, x.shape
         return out.view(*x.shape[:-1], -1)
@@ -148,16 +150,28 @@ class _LowRankGated(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         flat, gate, up, gate_inner, up_inner, down_inner, *factors = ctx.saved_tensors
         gradient = outputs[0].reshape(-1, outputs[0].shape[-1])
-        needs = ctx.needs_input_grad[0]
-        opened = functional.silu(gate)
-        middle, *down_back = _back(gradient, opened * up, down_inner, factors[6:9], ctx.scales[2], needs=True)
-        assert middle is not None
+        opened = torch.ops.aten.silu.out(gate, out=_scratch(0, gate))
+        product = torch.mul(opened, up, out=_scratch(1, gate))
+        middle = _scratch(2, gate)
+        down_back = _learned(gradient, product, down_inner, factors[6:9], ctx.scales[2], middle)
         up_gradient = opened.mul_(middle)
-        gate_gradient = torch.ops.aten.silu_backward(middle.mul_(up), gate)
-        back, *gate_back = _back(gate_gradient, flat, gate_inner, factors[0:3], ctx.scales[0], needs=needs)
-        more, *up_back = _back(up_gradient, flat, up_inner, factors[3:6], ctx.scales[1], needs=needs)
-        whole = back.add_(more).view(ctx.shape) if back is not None and more is not None else None
+        gate_gradient = torch.ops.aten.silu_backward.grad_input(middle.mul_(up), gate, grad_input=product)
+        back = torch.empty_like(flat) if ctx.needs_input_grad[0] else None
+        gate_back = _learned(gate_gradient, flat, gate_inner, factors[0:3], ctx.scales[0], back)
+        up_back = _learned(up_gradient, flat, up_inner, factors[3:6], ctx.scales[1], back, add=True)
+        whole = back.view(ctx.shape) if back is not None else None
         return (whole, None, None, *gate_back, None, *up_back, None, *down_back)
+
+
+_workspace: dict[int, Tensor] = {}
+
+
+def _scratch(slot: int, like: Tensor) -> Tensor:
+    """Memory for what lives no longer than one step, used again and again: a new block each time is dear."""
+    found = _workspace.get(slot)
+    if found is None or found.numel() < like.numel() or found.device != like.device:
+        found = _workspace[slot] = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
+    return found[: like.numel()].view(like.shape)
 
 
 def _apply(x: Tensor, factors: Sequence[Tensor], scale: float, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -167,12 +181,19 @@ def _apply(x: Tensor, factors: Sequence[Tensor], scale: float, bias: Tensor | No
     return functional.linear(x, weight, bias).addmm_(inner, high.t(), alpha=scale), inner
 
 
-def _back(
-    gradient: Tensor, x: Tensor, inner: Tensor, factors: Sequence[Tensor], scale: float, *, needs: bool
-) -> tuple[Tensor | None, Tensor, Tensor]:
-    """The gradients of x, of A and of B."""
+def _learned(
+    gradient: Tensor,
+    x: Tensor,
+    inner: Tensor,
+    factors: Sequence[Tensor],
+    scale: float,
+    back: Tensor | None,
+    *,
+    add: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The gradients of A and of B; that of x is written into `back`, or added to it."""
     weight, low, high = factors
     inner_gradient = (gradient @ high).mul_(scale)
-    high_back = (gradient.t() @ inner).mul_(scale)
-    back = (gradient @ weight).addmm_(inner_gradient, low) if needs else None
-    return back, inner_gradient.t() @ x, high_back
+    if back is not None:
+        torch.addmm(back, gradient, weight, beta=1.0 if add else 0.0, out=back).addmm_(inner_gradient, low)
+    return inner_gradient.t() @ x, (gradient.t() @ inner).mul_(scale)
