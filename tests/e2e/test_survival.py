@@ -86,6 +86,7 @@ def test_death_at_named_points_later_in_life(tmp_path: Path) -> None:
         check_survived(here)
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_a_few_kills_at_random(tmp_path: Path) -> None:
     """Daemon, nats-server and hooks, at ten instants of a short day."""
