@@ -113,10 +113,10 @@ def describe(examples: KeptExamples) -> str:
     )  # fmt: skip
 
 
-def as_trl(examples: KeptExamples, objective: str) -> list[dict[str, list[int]]]:
+def as_trl(examples: KeptExamples) -> list[dict[str, list[int]]]:
     """In the order in which ours takes them in its first epoch, as TRL's trainers read tokenised datasets."""
     rows = []
-    for batch, _ in _first_epoch(examples):
+    for batch in examples.once():
         for pair in batch.pairs:
             rows.append(
                 {"prompt_ids": pair.prompt.tolist(), "chosen_ids": pair.chosen.tolist(),
@@ -128,12 +128,4 @@ def as_trl(examples: KeptExamples, objective: str) -> list[dict[str, list[int]]]
                 tokens, supervised = row.tokens[of], row.supervised[of]
                 labels = np.where(supervised, tokens, -100)
                 rows.append({"input_ids": tokens.tolist(), "labels": labels.tolist()})
-    assert rows, objective
     return rows
-
-
-def _first_epoch(examples: KeptExamples):  # type: ignore[no-untyped-def]
-    from gtftd.training.batches import Cursor
-
-    batches = examples.from_cursor(Cursor())
-    return [next(batches) for _ in range(examples.batches_an_epoch)]

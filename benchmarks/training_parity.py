@@ -79,7 +79,7 @@ def _trl(race: Race) -> tuple[list[float], list[Tensor], Tensor]:
 
     from gtftd.training.schedule import learning_rate
 
-    rows = Dataset.from_list(as_trl(make(race.work, race.base, race.data), race.work.objective))
+    rows = Dataset.from_list(as_trl(make(race.work, race.base, race.data)))
     model: Any = AutoModelForCausalLM.from_pretrained(race.base, dtype=torch.float32, attn_implementation="sdpa")
     model = PeftModel.from_pretrained(model, race.adapter, is_trainable=True)
     gradients: list[Tensor] = []

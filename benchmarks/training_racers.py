@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from training_data import Work, as_trl, make
+
+from gtftd.training import memory
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,13 @@ class Watch:
     def fill(self, finish: Finish) -> None:
         (began, cpu), (ended, cpu_end) = self.marks[1], self.marks[-1]
         finish.seconds, finish.cpu_s = ended - began, cpu_end - cpu
-        finish.peak_bytes = _peak_bytes()
+        finish.peak_bytes = memory.peak_bytes()
 
 
 def ours(race: Race) -> Finish:
     from gtftd.programs.train import CHECKPOINTS
     from gtftd.schemas.training import TrainSettings
-    from gtftd.training import determinism, memory
+    from gtftd.training import determinism
     from gtftd.training.checkpoint import Checkpoints, TrainState
     from gtftd.training.loop import Inputs, Loop
     from gtftd.training.lora import attach
@@ -113,7 +114,7 @@ def trl(race: Race, *, checkpointing: bool = False) -> Finish:
 
     os.environ["HF_HUB_OFFLINE"] = "1"
     examples = make(race.work, race.base, race.data)
-    rows = as_trl(examples, race.work.objective)
+    rows = as_trl(examples)
     watch, counted = Watch(), [0]
     model: Any = AutoModelForCausalLM.from_pretrained(race.base, dtype=torch.float32, attn_implementation="sdpa")
     tokenizer = AutoTokenizer.from_pretrained(race.base)
@@ -194,13 +195,6 @@ def _rows_a_step(race: Race, rows: Any) -> int:
         return race.work.batch_examples
     tokens = sum(map(len, rows["input_ids"]))
     return max(1, round(tokens / race.work.most_tokens / (len(rows) / race.work.batch_examples)))
-
-
-def _peak_bytes() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 RACERS = {"ours": ours, "trl": trl, "trl-checkpointing": lambda race: trl(race, checkpointing=True)}

@@ -7,11 +7,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from gtftd.errors import Corrupt
 from gtftd.jobs.listing import view
-from gtftd.jobs.rundir import PROGRESS, RunFolder, runs_folder
+from gtftd.jobs.rundir import PROGRESS, RunFolder, runs_folder, step_lines
 from gtftd.schemas.training import RunSpec, StepLine
 from gtftd.schemas.training_orders import RunView
 
@@ -118,14 +116,4 @@ class Board:
             return ()
         whole = told[: told.rfind(b"\n") + 1]
         self._read_bytes[name] = start + len(whole)
-        return tuple(_parsed(whole))
-
-
-def _parsed(told: bytes) -> list[StepLine]:
-    lines = []
-    for line in told.splitlines():
-        try:
-            lines.append(StepLine.model_validate_json(line))
-        except ValidationError:
-            continue
-    return lines
+        return tuple(step_lines(whole.splitlines()))

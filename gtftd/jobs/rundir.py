@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,11 +128,7 @@ class RunFolder:
 
     def last_lines(self) -> Iterator[StepLine]:
         """The newest first, as far as a reader of one screen goes; what is no line of ours is passed over."""
-        for line in reversed(_tail(self.path / PROGRESS).splitlines()):
-            try:
-                yield StepLine.model_validate_json(line)
-            except ValidationError:
-                continue
+        return step_lines(reversed(_tail(self.path / PROGRESS).splitlines()))
 
     def last_line(self) -> StepLine | None:
         return next(self.last_lines(), None)
@@ -151,6 +147,15 @@ class RunFolder:
                 return shape.model_validate_json(file.read(_MOST_BYTES))
         except (OSError, ValidationError):
             return None
+
+
+def step_lines(lines: Iterable[bytes]) -> Iterator[StepLine]:
+    """What is no line of ours is passed over."""
+    for line in lines:
+        try:
+            yield StepLine.model_validate_json(line)
+        except ValidationError:
+            continue
 
 
 def all_runs(state_dir: Path) -> list[RunFolder]:

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from gtftd import logs
 from gtftd.errors import GtftdError, Invalid, Missing, NoSpace, NotReady
 from gtftd.jobs import endings
-from gtftd.machine import choose_threads
+from gtftd.machine import choose_threads, free_memory_bytes
 from gtftd.programs.train_outputs import Made, make_outputs, release
 from gtftd.schemas.snapshots import Split
 from gtftd.schemas.training import RunResult, RunSpec, Status
@@ -289,7 +289,7 @@ def _check_memory(spec: RunSpec, *, has_begun: bool) -> None:
 
     device = choose_device()
     weight_bytes = choose_dtype(device).itemsize
-    shape, settings, free = memory.read_shape(Path(spec.base)), spec.settings, memory.available_bytes()
+    shape, settings, free = memory.read_shape(Path(spec.base)), spec.settings, free_memory_bytes()
     if device.type != "cpu":
         return
     needed = memory.estimate(shape, settings, weight_bytes=weight_bytes)

@@ -184,9 +184,7 @@ class Records:
 
 def _fits_on(spec: RunSpec) -> tuple[str, ...]:
     """An adapter for a task was learned over the model of a role, and is right on that one alone."""
-    if spec.kind != "task":
-        return ()
-    return (spec.parent,) if spec.parent else ()
+    return (spec.parent,) if spec.kind == "task" and spec.parent else ()
 
 
 def _output(folder: Path, result: RunResult) -> Path:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from gtftd.errors import Missing, NoSpace, NotReady
 from gtftd.logs import get_logger
+from gtftd.machine import free_memory_bytes
 from gtftd.schemas.training import ExportCheck, ExportForm, ExportRecord
 from gtftd.state.crash import crash_point
 from gtftd.state.files import fsync_folder, is_full, write_atomic
@@ -192,7 +193,7 @@ def _check_memory(base: Path) -> None:
     import torch
 
     needed = int(memory.read_shape(base).parameters * memory.FLOAT * _ROOM) + memory.PROGRAM_BYTES
-    free = memory.available_bytes()
+    free = free_memory_bytes()
     if not torch.cuda.is_available() and needed > free:
         raise NotReady(
             f"comparing an export with its source takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from gtftd.errors import Invalid
 from gtftd.schemas.training import ExportCheck, ExportForm, LlamaQuestion
 from gtftd.training.export_llama import ask_llama
+from gtftd.training.model import quiet_transformers
 
 MOST_TOKENS = 96
 MOST_LIKELY = 1000
@@ -149,11 +149,8 @@ def _rendered(tokenizer: Any) -> str:
 
 def _load(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging as chatter
 
-    chatter.disable_progress_bar()  # type: ignore[no-untyped-call]
-    chatter.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.getLogger("transformers").propagate = False
+    quiet_transformers()
     try:
         return AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32

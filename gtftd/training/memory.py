@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gtftd.errors import Invalid, Missing, NotReady, Refused
-from gtftd.machine import free_memory_bytes
 from gtftd.schemas.training import TrainSettings
 
 FLOAT = 4
@@ -168,11 +167,6 @@ def give_back_at_once() -> None:
     time, on a host whose memory others need.
     """
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _GIVEN_BACK_FROM_BYTES)
-
-
-def available_bytes() -> int:
-    """What can be had without swapping, within our control groups."""
-    return free_memory_bytes()
 
 
 def peak_bytes() -> int:

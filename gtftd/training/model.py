@@ -122,13 +122,10 @@ class Learner:
 def load_base(folder: Path) -> PreTrainedModel:
     """From a local folder only, and no code from it; every weight frozen. Raises Missing or Invalid."""
     from transformers import AutoModelForCausalLM, PreTrainedModel  # seconds: not for those who only want `Learner`
-    from transformers.utils import logging as chatter
 
     if not (folder / "config.json").is_file():
         raise Missing(f"{folder} holds no config.json: no base model is there")
-    chatter.disable_progress_bar()  # type: ignore[no-untyped-call]
-    chatter.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.getLogger("transformers").propagate = False
+    quiet_transformers()
     device = choose_device()
     try:
         causal = AutoModelForCausalLM.from_pretrained(
@@ -146,6 +143,15 @@ def load_base(folder: Path) -> PreTrainedModel:
     causal.requires_grad_(requires_grad=False)
     causal.to(device)  # type: ignore[arg-type]  # the decorator of transformers hides the signature
     return causal
+
+
+def quiet_transformers() -> None:
+    """Neither bars nor advice in the log of a run."""
+    from transformers.utils import logging as chatter
+
+    chatter.disable_progress_bar()  # type: ignore[no-untyped-call]
+    chatter.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.getLogger("transformers").propagate = False
 
 
 def _check_head(causal: PreTrainedModel) -> None:

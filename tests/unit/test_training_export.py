@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -235,6 +236,29 @@ def test_stopped_it_leaves_nothing(ticks: int, of_gguf: Path, adapter: Path, tmp
     with pytest.raises(KeyboardInterrupt):
         Exporter(Source(of_gguf, (adapter,), "m"), tmp_path, stopping_after(ticks)).make("lora-gguf")
     assert [] == list(tmp_path.iterdir())
+
+
+def test_stopped_while_llama_speaks_it_leaves_nothing(of_gguf: Path, adapter: Path, tmp_path: Path) -> None:
+    """Neither a file nor a process."""
+
+    def tick() -> None:
+        if speakers():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Exporter(Source(of_gguf, (adapter,), "m"), tmp_path, tick).make("lora-gguf")
+    assert ([], []) == (list(tmp_path.iterdir()), speakers())
+
+
+def speakers() -> list[str]:
+    """Processes of ours in which llama.cpp runs."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            is_ours = f"PPid:\t{os.getpid()}\n" in (process / "status").read_text()
+            if is_ours and b"gtftd.programs.llama" in (process / "cmdline").read_bytes():
+                found.append(process.name)
+    return found
 
 
 @pytest.mark.parametrize("setting", [{"use_dora": True}, {"rank_pattern": {"q_proj": 2}}, {"bias": "all"}])
