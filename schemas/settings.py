@@ -235,6 +235,7 @@ class TrainingSettings(Section):
     nice: int = Field(default=10, ge=0, le=19)
     memory_bytes: int | None = Field(default=None, ge=2**20)
     threads: int | None = Field(default=None, ge=1, le=256)
+    keep_runs: int = Field(default=5, ge=0, le=10_000)
     on_request: bool = True
     requests_waiting: int = Field(default=2, ge=1, le=100)
     requests_a_day: int = Field(default=8, ge=1, le=1000)

@@ -59,14 +59,18 @@ def end_of(view: RunView | RunStatus) -> str:
 
 
 def measured(folder: Path) -> dict[str, object]:
-    """What lies in a run's folder beside its view: what the audit found, what was made, and where the loss is drawn."""
+    """What lies in a run's folder beside its view: what it began at, what the audit found, what was made and is still
+    there, and where the loss is drawn.
+    """
     from gtftd.jobs import RunFolder
     from gtftd.schemas.training import CURVE
 
     result = RunFolder(folder).result()
     found: dict[str, object] = {"audit": result.details.get("audit") if result else None}
     if result is not None:
-        found["outputs"] = {form: str(folder / path) for form, path in result.outputs.items()} or None
+        found["held_out_before"] = result.held_out_before
+        made = {form: folder / path for form, path in result.outputs.items()}
+        found["outputs"] = {form: str(path) for form, path in made.items() if path.exists()} or None
         found["problems"] = list(result.problems) or None
     drawn = folder / CURVE
     found["curve"] = str(drawn) if drawn.is_file() else None

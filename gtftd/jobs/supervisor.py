@@ -22,6 +22,7 @@ from gtftd.jobs.decide import Limits, Seen, Step, Verdict, decide
 from gtftd.jobs.endings import read_ending
 from gtftd.jobs.launch import launch, train_program
 from gtftd.jobs.look import Judge, Known, Look, look_at
+from gtftd.jobs.retention import free_ended_runs
 from gtftd.jobs.rundir import RunFolder, runs_folder
 from gtftd.logs import get_logger
 from gtftd.machine import choose_threads
@@ -91,6 +92,7 @@ class Supervisor:
             return
         with alone:
             try:
+                await self._free_ended()
                 while not (until_idle and await self._is_idle()):
                     await self._look()
                     if self._has_quit():
@@ -281,7 +283,14 @@ class Supervisor:
         crash_point("jobs.before_settled")
         await asyncio.to_thread(look.folder.write_settled, settled)
         self._known.pop(look.spec.run, None)
+        await self._free_ended()
         log.info("run.settled", run_id=look.spec.run, status=look.result.status, model=settled.model, why=settled.why)
+
+    async def _free_ended(self) -> None:
+        try:
+            await asyncio.to_thread(free_ended_runs, self.state_dir, self.settings.keep_runs)
+        except OSError as error:
+            log.warning("runs.not_freed", reason=str(error))
 
     def _put_off(self, run: str) -> None:
         known = self._known.setdefault(run, Known())

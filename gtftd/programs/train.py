@@ -137,7 +137,7 @@ def _train(run: _Run) -> RunResult:
     held_out = _open(run, spec, "dev")
     held_out = held_out if held_out is not None and held_out.count else None
     journal.beat()
-    _check_memory(spec, has_begun=any((run.folder / CHECKPOINTS).glob("step_*")))
+    _check_memory(spec, train, has_begun=any((run.folder / CHECKPOINTS).glob("step_*")))
     inputs, fresh = _prepare(run, spec, journal, train, held_out)
     journal.beat()
     try:
@@ -280,7 +280,7 @@ def _open_snapshot(spec: RunSpec, split: Split, tokenizer_folder: Path, cache_fo
     return open_examples(spec, split, tokenizer_folder, cache_folder, tick=heartbeat.touch)
 
 
-def _check_memory(spec: RunSpec, *, has_begun: bool) -> None:
+def _check_memory(spec: RunSpec, train: Examples, *, has_begun: bool) -> None:
     """Before anything large is loaded: refused rather than killed.
 
     On a GPU its own memory counts, and its driver says what does not fit.
@@ -292,7 +292,7 @@ def _check_memory(spec: RunSpec, *, has_begun: bool) -> None:
     shape, settings, free = memory.read_shape(Path(spec.base)), spec.settings, free_memory_bytes()
     if device.type != "cpu":
         return
-    needed = memory.estimate(shape, settings, weight_bytes=weight_bytes)
+    needed = memory.estimate(shape, settings, row_tokens=train.longest_row, weight_bytes=weight_bytes)
     memory.check_room(needed, settings, free, has_begun=has_begun)
     memory.give_back_at_once()
     log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights)

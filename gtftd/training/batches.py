@@ -98,6 +98,11 @@ class Examples(Protocol):
         """Examples in one epoch."""
         ...
 
+    @property
+    def longest_row(self) -> int:
+        """The most tokens of one pass through the model, in any epoch: what memory is needed for."""
+        ...
+
     def from_cursor(self, cursor: Cursor) -> Iterator[tuple[Batch, Cursor]]:
         """Batches without end, epoch after epoch, each with the cursor of the one that follows it."""
         ...

@@ -85,6 +85,13 @@ class KeptExamples:
     def count(self) -> int:
         return len(self._kept)
 
+    @property
+    def longest_row(self) -> int:
+        layout, lengths = self._layout, self._kept.lengths
+        if not (layout.packing and layout.objective == "sft"):
+            return int(lengths.max(initial=0))
+        return min(layout.most_tokens, int(np.sort(lengths)[-layout.batch_examples :].sum()))
+
     def from_cursor(self, cursor: Cursor) -> Iterator[tuple[Batch, Cursor]]:
         """Raises Invalid when there is nothing to learn from, or the cursor is of other data."""
         if not self.count:

@@ -6,6 +6,7 @@ import ctypes
 import json
 import math
 import resource
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,12 +93,13 @@ def estimate(
     row_tokens: int | None = None,
     weight_bytes: int = 4,
 ) -> Estimate:
-    """The peak of one forward and backward pass over the longest row; rows of a batch follow one another.
+    """The peak of one forward and backward pass over the longest row; rows of a batch follow one another. `row_tokens`:
+    as long as that is in the data, where it is known; at most what the settings allow.
 
     weights + 4 copies of the adapter (itself, gradient, two moments) + a copy of three of them for a checkpoint
     + tokens x layers x (8 hidden + 2 or 4 middle + ranks) floats + one chunk of logits.
     """
-    tokens = row_tokens if row_tokens is not None else longest_row(settings)
+    tokens = min(longest_row(settings), row_tokens or sys.maxsize)
     low_rank = count_adapter(shape, settings.lora.rank)
     is_fused = shape.is_gated and weight_bytes == FLOAT and not settings.lora.dropout
     middle = (FUSED_MIDDLE_SHARE if is_fused else MIDDLE_SHARE) * shape.middle

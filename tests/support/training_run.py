@@ -101,6 +101,13 @@ class InMemory:
     def count(self) -> int:
         return sum(batch.examples for batch in self.batches)
 
+    @property
+    def longest_row(self) -> int:
+        rows = [len(row.tokens) for batch in self.batches for row in batch.rows]
+        pairs = [len(one.prompt) + len(one.chosen) + len(one.rejected) for batch in self.batches for one in batch.pairs]
+        judged = [len(one.prompt) + len(one.completion) for batch in self.batches for one in batch.completions]
+        return max(rows + pairs + judged)
+
     def from_cursor(self, cursor: Cursor) -> Iterator[tuple[Batch, Cursor]]:
         epoch, start = cursor.epoch, cursor.batch
         while True:

@@ -157,5 +157,8 @@ def test_the_estimate_grows_with_what_it_is_made_of(tmp_path: Path) -> None:
     assert longer.activations == pytest.approx(4 * least.activations, abs=16)
     assert higher.adapter == 4 * least.adapter
     assert pairs.activations == pytest.approx(2 * least.activations, abs=16)
+    short = memory.estimate(shape, TrainSettings(objective="dpo"), row_tokens=512)
+    assert short.activations == pytest.approx(least.activations / 2, abs=16)
+    assert memory.estimate(shape, TrainSettings(), row_tokens=9999) == least
     assert memory.estimate(shape, TrainSettings(), weight_bytes=2).weights == least.weights // 2
     assert shape.layers == 2

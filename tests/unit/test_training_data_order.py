@@ -76,6 +76,8 @@ def test_every_example_is_in_an_epoch_once(
         for batch in batches:
             for row in batch.rows:
                 check(row)
+                assert len(row.tokens) <= examples.longest_row <= 64
+    assert packing or max(lengths) == examples.longest_row
     assert expected == seen(list(examples.once()))
 
 
