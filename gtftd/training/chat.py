@@ -104,22 +104,26 @@ class ChatTemplate:
 
     @cached_property
     def knows_calls(self) -> bool:
+        """All that a turn may hold: Llama 3.1 leaves out the words beside a call, and refuses a second call."""
         said = self._try(_ASKED, _CALLS)
-        return all(word in said for word in ("zq_name", "zq_key", "zq_value"))
+        return all(word in said for word in ("zq_words", "zq_name", "zq_key", "zq_value", "zq_other"))
 
     @cached_property
     def knows_answers(self) -> bool:
-        call = _CALLS if self.knows_calls else {"role": "assistant", "content": "zq"}
-        return "zq_answer" in self._try(_ASKED, call, _ANSWER, {"role": "assistant", "content": "zq"})
+        call = _CALLS if self.knows_calls else _SAID
+        return "zq_answer" in self._try(_ASKED, call, _ANSWER, _SAID)
 
     @cached_property
     def takes_system(self) -> bool:
-        return "zq_system" in self._try({"role": "system", "content": "zq_system"}, _ASKED)
+        """At the beginning, whatever follows: Mistral moves it to the last turn of the user, and then no answer but the
+        last begins where it began.
+        """
+        said = self._try({"role": "system", "content": "zq_system"}, _ASKED, _SAID, _ASKED)
+        return 0 <= said.find("zq_system") < said.find("zq_asked")
 
     @cached_property
     def takes_any_order(self) -> bool:
-        said: Message = {"role": "assistant", "content": "zq"}
-        return bool(self._try(said, said, _ASKED, _ASKED, said))
+        return bool(self._try(_SAID, _SAID, _ASKED, _ASKED, _SAID))
 
     def _try(self, *messages: Message) -> str:
         try:
@@ -128,11 +132,13 @@ class ChatTemplate:
             return ""
 
 
-_ASKED: Message = {"role": "user", "content": "zq"}
+_ASKED: Message = {"role": "user", "content": "zq_asked"}
+_SAID: Message = {"role": "assistant", "content": "zq"}
 _CALLS: Message = {
-    "role": "assistant", "content": "",
+    "role": "assistant", "content": "zq_words",
     "tool_calls": [
-        {"id": "zq1", "type": "function", "function": {"name": "zq_name", "arguments": {"zq_key": "zq_value"}}}
+        {"id": "zq1", "type": "function", "function": {"name": "zq_name", "arguments": {"zq_key": "zq_value"}}},
+        {"id": "zq2", "type": "function", "function": {"name": "zq_other", "arguments": {}}},
     ],
 }  # fmt: skip
 _ANSWER: Message = {"role": "tool", "content": "zq_answer", "tool_call_id": "zq1"}

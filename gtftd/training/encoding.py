@@ -192,9 +192,8 @@ def clean(text: str) -> str:
 
 
 def _changed(message: Message, change: Callable[[str], str]) -> Message:
-    """Role and ids stay: templates ask for them."""
-    kept = {name: message[name] for name in ("role", "tool_call_id") if name in message}
-    return {name: _walked(value, change) for name, value in message.items()} | kept
+    """The role stays: templates ask for it."""
+    return {name: value if name == "role" else _walked(value, change) for name, value in message.items()}
 
 
 def _walked(value: object, change: Callable[[str], str]) -> object:

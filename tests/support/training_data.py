@@ -44,6 +44,23 @@ THINKING = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 """As Qwen3's: the last answer is written otherwise than those before it."""
+SINGLE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' }}"
+    "{% if message.role == 'tool' %}{{ message.content | tojson }}{% elif 'tool_calls' in message %}"
+    "{% if message.tool_calls | length != 1 %}{{ raise_exception('only single tool-calls at once!') }}{% endif %}"
+    "{{ message.tool_calls[0].function | tojson }}{% else %}{{ message.content | trim }}{% endif %}"
+    "{{ '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""As Llama 3.1's: one call in a turn, and no words beside it."""
+LATE = (
+    "{% set told = messages[0].content + '\n\n' if messages[0].role == 'system' else '' %}"
+    "{% for message in messages[1 if told else 0:] %}"
+    "{% if (message.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate!') }}{% endif %}"
+    "{% if message.role == 'user' %}{{ '<|im_start|>' + (told if loop.last else '') + message.content + '<|im_end|>' }}"
+    "{% else %}{{ ' ' + message.content | trim + '<|endoftext|>' }}{% endif %}{% endfor %}"
+)
+"""As Mistral's of 2024: the system text stands in the last turn of the user."""
 
 
 @cache
