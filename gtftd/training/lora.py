@@ -43,7 +43,7 @@ def attach(causal: PreTrainedModel, settings: LoraSettings, *, begin: Path | Non
     learner = make_learner(causal)
     learner.adapter = _adapter(model)
     if begin is not None:
-        set_peft_model_state_dict(model, _read_weights(begin))
+        _put(model, begin)
         learner.begun = {name: tensor.detach().clone() for name, tensor in learner.adapter.items()}
     learner.peft = model
     fuse(model)
@@ -118,6 +118,17 @@ def _check_same(folder: Path, settings: LoraSettings) -> None:
         if found.get(key) != asked:
             name = "rank" if key == "r" else "alpha"
             raise Invalid(f"the adapter in {folder} has {name} {found.get(key)}, the settings {asked}: set lora.{name}")
+
+
+def _put(model: PeftModel, folder: Path) -> None:
+    """Raises Invalid when not all of the adapter has a place: the run would go on from something else."""
+    put: Any = set_peft_model_state_dict(model, _read_weights(folder))
+    left = put.unexpected_keys
+    if left:
+        raise Invalid(
+            f"the adapter in {folder} also adapts {left[0]} ({len(left)} tensors more than the settings ask for): set "
+            "lora.targets to what it was trained with"
+        )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Dpo:
         total = self.weigh(batch)
         for pair in batch.pairs if total else ():
             layout = lay_pair(pair)
-            reference = self._references.log_probs(layout)
+            reference = self._references.log_probs(layout, 2)
             chosen, rejected = log_probs(self._learner, layout, 2) - reference
             loss = dpo_loss(chosen, rejected, beta=self._settings.beta, label_smoothing=self._settings.label_smoothing)
             yield loss * (pair.weight / total)
@@ -119,7 +119,7 @@ class Kto:
         return torch.stack([self._ratio(layout) for layout in layouts]).mean().clamp(min=0)
 
     def _ratio(self, layout: Layout) -> Tensor:
-        reference = self._references.log_probs(layout)  # first: it may swap the weights
+        reference = self._references.log_probs(layout, 1)  # first: it may swap the weights
         return (log_probs(self._learner, layout, 1) - reference)[0]
 
 
@@ -130,14 +130,14 @@ class References:
         self._learner = learner
         self._known: dict[bytes, Tensor] = {}
 
-    def log_probs(self, layout: Layout) -> Tensor:
+    def log_probs(self, layout: Layout, completions: int) -> Tensor:
         """(completions,)"""
         key = _digest(layout)
         if key not in self._known:
             if len(self._known) >= CACHED_REFERENCES:
                 self._known.clear()
             with self._learner.reference():
-                self._known[key] = log_probs(self._learner, layout, int(layout.branches[-1]))
+                self._known[key] = log_probs(self._learner, layout, completions)
         return self._known[key]
 
 

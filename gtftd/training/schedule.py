@@ -13,10 +13,10 @@ FLOOR = 0.1
 
 
 def count_steps(settings: OptimizerSettings, examples: int) -> int:
-    """What was asked for, or as many steps as the epochs take; the last one may go on into the next epoch."""
+    """What was asked for, or as many steps as the epochs take: the last one of each has what is left."""
     if settings.steps is not None:
         return settings.steps
-    return max(1, math.ceil(examples / settings.batch_examples * settings.epochs))
+    return math.ceil(math.ceil(examples / settings.batch_examples) * settings.epochs)
 
 
 def peak_rate(settings: TrainSettings) -> float:

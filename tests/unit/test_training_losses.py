@@ -18,7 +18,7 @@ from gtftd.training import determinism, lora, losses, model, schedule
 from gtftd.training.batches import Batch, Pair
 from gtftd.training.layout import lay_completions, lay_row
 from gtftd.training.model import Learner
-from gtftd.training.objectives import Dpo, Kto, Sft, lay_pair, log_probs, log_probs_apart, make_objective
+from gtftd.training.objectives import Dpo, Kto, References, Sft, lay_pair, log_probs, log_probs_apart, make_objective
 from tests.support.tiny_base import tiny_base
 from tests.support.training_run import apart, some_completion, some_pair, some_row
 
@@ -26,11 +26,13 @@ FLOAT = 1e-5
 """Sums of float32 in another order: about a hundred roundings of 6e-8."""
 
 
-def make_learner(folder: Path, family: str = "llama", *, dropout: float = 0.0, stirred: bool = True) -> Learner:
+def make_learner(
+    folder: Path, family: str = "llama", *, dropout: float = 0.0, stirred: bool = True, made: Path | None = None
+) -> Learner:
     """`stirred`: the adapter does something, as after some steps."""
     determinism.prepare(1)
     determinism.seed(0)
-    base = tiny_base(folder / family, family=family)
+    base = made or tiny_base(folder / family, family=family)
     learner = lora.attach(model.load_base(base), LoraSettings(rank=4, dropout=dropout), begin=None, kind="role")
     if stirred:
         with torch.no_grad():
@@ -264,6 +266,35 @@ def test_an_adapter_of_another_rank_is_not_gone_on_with(tmp_path: Path) -> None:
         lora.attach(model.load_base(tmp_path / "llama"), LoraSettings(rank=8), begin=tmp_path / "role", kind="role")
 
 
+def test_an_adapter_that_adapts_more_is_not_gone_on_with(tmp_path: Path) -> None:
+    """What has no place would be lost without a word, and the run would begin from something else."""
+    lora.write_adapter(make_learner(tmp_path), tmp_path / "role", base_name="tiny")
+    fewer = LoraSettings(rank=4, targets=("q_proj", "v_proj"))
+    with pytest.raises(Invalid, match=r"also adapts .*k_proj.* \(20 tensors more .*lora.targets"):
+        lora.attach(model.load_base(tmp_path / "llama"), fewer, begin=tmp_path / "role", kind="role")
+
+
+@pytest.mark.parametrize("window", [None, 3, 6])
+@pytest.mark.parametrize("sizes", [(1, 5, 2), (1, 1, 1), (2, 12, 1), (7, 0, 3), (7, 3, 0), (1, 0, 0)])
+def test_a_pair_of_any_size_gives_what_its_completions_give_alone(
+    tmp_path: Path, sizes: tuple[int, int, int], window: int | None
+) -> None:
+    """A prompt of one token, a completion without any, a window shorter than the prompt: against HF's own attention."""
+    base = tiny_base(tmp_path / "mistral", family="mistral")
+    config = json.loads((base / "config.json").read_text()) | {"sliding_window": window}
+    (base / "config.json").write_text(json.dumps(config))
+    learner = make_learner(tmp_path, "mistral", made=base)
+    pair = some_pair(np.random.default_rng(sum(sizes)), *sizes)
+    together, references = log_probs(learner, lay_pair(pair), 2), References(learner).log_probs(lay_pair(pair), 2)
+    assert (2, 2) == (len(together), len(references))
+    learner.causal.set_attn_implementation("sdpa")
+    for said, completion in zip(together, (pair.chosen, pair.rejected), strict=True):
+        tokens = torch.from_numpy(np.concatenate([pair.prompt, completion])).long()
+        logits = learner.causal(input_ids=tokens[None]).logits[0, len(pair.prompt) - 1 : -1]
+        expected = -functional.cross_entropy(logits, tokens[len(pair.prompt) :], reduction="sum")
+        assert said.item() == pytest.approx(expected.item(), rel=FLOAT)
+
+
 def test_every_linear_layer_but_the_head_is_adapted(tmp_path: Path) -> None:
     """Seven in each of two layers, two factors each, in float32."""
     learner = make_learner(tmp_path)
@@ -281,9 +312,9 @@ def test_the_rate_warms_up_and_falls_to_a_tenth() -> None:
     assert rates[-1] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize(("examples", "steps"), [(1, 1), (8, 3), (9, 4), (491, 185)])
+@pytest.mark.parametrize(("examples", "steps"), [(1, 3), (8, 3), (9, 6), (491, 186)])
 def test_steps_follow_from_the_corpus(examples: int, steps: int) -> None:
-    """Examples / 8 x 3 epochs, rounded up."""
+    """Three epochs of batches of 8, each of which ends with a batch of what is left."""
     assert schedule.count_steps(OptimizerSettings(), examples) == steps
 
 
