@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
 from collections.abc import Mapping
@@ -13,11 +12,11 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from gtftd.errors import Corrupt
+from gtftd.errors import Corrupt, NoSpace
 from gtftd.logs import get_logger
 from gtftd.schemas.event import Frozen
 from gtftd.state.crash import crash_point
-from gtftd.state.files import fsync_folder, write_atomic
+from gtftd.state.files import fsync_folder, is_full, write_atomic
 
 log = get_logger("training")
 KEPT = 2
@@ -82,24 +81,31 @@ class Checkpoints:
         shutil.rmtree(aside, ignore_errors=True)
         try:
             _write_files(aside, checkpoint)
-        except BaseException:
+            aside.rename(path)
+        except BaseException as error:
             shutil.rmtree(aside, ignore_errors=True)
+            if isinstance(error, OSError) and is_full(error):
+                raise NoSpace(f"no space left to write {path}; free some disk") from error
             raise
-        aside.rename(path)
         fsync_folder(self._folder)
         crash_point("checkpoint.renamed")
         self._prune()
         return path
 
     def newest(self) -> Checkpoint | None:
-        """The last one that is whole, read and summed; None when there is none."""
+        """The last one that is whole, read and summed; None when there is none. Later ones are removed: they would
+        stand where the next is to be.
+        """
         for path in reversed(self._all()):
-            with contextlib.suppress(Corrupt):
+            try:
                 return _read(path)
+            except Corrupt as error:
+                _remove(path, error)
         return None
 
     def _all(self) -> list[Path]:
-        return sorted(self._folder.glob("step_*"), key=lambda path: int(path.name.removeprefix("step_")))
+        numbers = {path: path.name.removeprefix("step_") for path in self._folder.glob("step_*")}
+        return sorted((path for path in numbers if numbers[path].isdecimal()), key=lambda path: int(numbers[path]))
 
     def _clean(self) -> None:
         for aside in self._folder.glob(".*.tmp"):
@@ -108,14 +114,18 @@ class Checkpoints:
             try:
                 _read_files(path)
             except Corrupt as error:
-                log.warning("checkpoint.removed", checkpoint=path.name, reason=str(error))
-                shutil.rmtree(path)
+                _remove(path, error)
 
     def _prune(self) -> None:
         """The manifest goes first, so that a kill between two files leaves no folder that looks whole."""
         for path in self._all()[:-KEPT]:
             (path / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(path: Path, error: Corrupt) -> None:
+    log.warning("checkpoint.removed", checkpoint=path.name, reason=str(error))
+    shutil.rmtree(path)
 
 
 def _write_files(folder: Path, checkpoint: Checkpoint) -> None:

@@ -81,7 +81,8 @@ class Loop:
         self._bad: list[str] = []
         """The bad steps in a row."""
         self._went_back_to = -1
-        self._problems: dict[str, None] = {}
+        self._problems: dict[str, str] = {}
+        """The newest of each kind, the newest of all last: a disk may be full for days."""
         self._recent: deque[tuple[float, int]] = deque(maxlen=SPEED_STEPS + 1)
         self._saved_at = time.monotonic()
         self._batches: Iterator[tuple[Batch, Cursor]] = iter(())
@@ -94,14 +95,16 @@ class Loop:
     def run(self) -> Outcome:
         """To the last step, or until we are to stop; a checkpoint stands at the end of both.
 
-        Raises Diverged, and NoSpace when the last checkpoint found no room.
+        Raises Diverged, also when no step was a good one, and NoSpace when the last checkpoint found no room.
         """
         self._begin()
         while self._state.step < self._state.steps and not self._stop():
             self._advance()
         stopped = self._state.step < self._state.steps
+        if not stopped and self._state.first_loss is None:
+            raise self._diverged("in every step")
         self._save()
-        return Outcome(self._state, stopped, tuple(self._problems))
+        return Outcome(self._state, stopped, tuple(self._problems.values()))
 
     def _begin(self) -> None:
         """From the newest checkpoint, or from the start, which gets one too: something to go back to."""
@@ -174,28 +177,35 @@ class Loop:
         self._recent.append((time.monotonic(), self._state.supervised_tokens))
 
     def _note_bad(self, number: int, batch: Batch, step: _Step) -> None:
-        longest = max((len(row.tokens) for row in batch.rows), default=0)
         self._bad.append(
             f"step {number} (epoch {self._state.epoch}, batch {self._state.batch}: {batch.examples} examples, "
-            f"longest row {longest} tokens; loss {step.loss:g}, gradient norm {step.gradient_norm:g}, "
+            f"longest row {_longest(batch)} tokens; loss {step.loss:g}, gradient norm {step.gradient_norm:g}, "
             f"learning rate {step.learning_rate:.3g})"
         )
         log.warning("step.skipped", step=number, loss=step.loss, gradient_norm=step.gradient_norm)
 
     def _go_back(self) -> None:
         """To the last checkpoint, once from each; the second time the run has failed."""
-        told = "; ".join(self._bad)
         checkpoint = self._in.checkpoints.newest()
-        if checkpoint is None or checkpoint.state.step == self._went_back_to:
-            raise Diverged(
-                f"NaN or Inf in {len(self._bad)} steps in a row, and again after going back to the last checkpoint: "
-                f"{told}. {diagnose(self._in.learner, self._state.peak_rate)}"
-            )
+        in_a_row = f"in {len(self._bad)} steps in a row"
+        if checkpoint is None:
+            raise self._diverged(f"{in_a_row}, and there is no checkpoint to go back to")
+        if checkpoint.state.step == self._went_back_to:
+            raise self._diverged(f"{in_a_row}, and again after going back to the last checkpoint")
         self._went_back_to = checkpoint.state.step
+        where = f"went back to step {checkpoint.state.step}"
+        self._note(where, f"{where} after {'; '.join(self._bad)}")
         self._bad.clear()
-        self._problems[f"went back to step {checkpoint.state.step} after {told}"] = None
         log.warning("run.went_back", step=checkpoint.state.step)
         self._restore(checkpoint)
+
+    def _diverged(self, where: str) -> Diverged:
+        why = diagnose(self._in.learner, self._state.peak_rate)
+        return Diverged(f"NaN or Inf {where}: {'; '.join(self._bad)}. {why}")
+
+    def _note(self, kind: str, problem: str) -> None:
+        self._problems.pop(kind, None)
+        self._problems[kind] = problem
 
     def _look(self, number: int) -> float | None:
         """The held-out loss, when it is time."""
@@ -235,7 +245,7 @@ class Loop:
         try:
             self._save()
         except NoSpace as error:
-            self._problems[f"no checkpoint at step {self._state.step}: {error}"] = None
+            self._note("checkpoint", f"no checkpoint at step {self._state.step}: {error}")
             log.warning("checkpoint.skipped", step=self._state.step, reason=str(error))
         self._saved_at = time.monotonic()
         return self._saved_at - began
@@ -286,16 +296,22 @@ class Loop:
             held_out_loss=held_out,
             skipped=step.is_bad,
             checkpoint_s=checkpoint_s,
-            problem=next(reversed(self._problems), ""),
+            problem=next(reversed(self._problems.values()), ""),
             at=datetime.now(UTC),
         )
         self._in.journal.beat()
         if not self._in.journal.tell(line):
-            self._problems[f"no room for the progress of step {state.step}"] = None
+            self._note("progress", f"no room for the progress of step {state.step}")
 
     def _speed(self) -> float:
         (first_s, first), (last_s, last) = self._recent[0], self._recent[-1]
         return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
+
+
+def _longest(batch: Batch) -> int:
+    rows = [len(row.tokens) for row in batch.rows]
+    pairs = [len(one.prompt) + len(one.chosen) + len(one.rejected) for one in batch.pairs]
+    return max([*rows, *pairs, *(len(one.prompt) + len(one.completion) for one in batch.completions)], default=0)
 
 
 def _per_step_s(recent: deque[tuple[float, int]]) -> float:

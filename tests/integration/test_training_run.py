@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import signal
@@ -201,6 +202,44 @@ def test_bad_steps_after_going_back_end_the_run(tmp_path: Path, base: Path) -> N
     assert newest.state.step == 3
 
 
+def test_a_run_without_one_good_step_fails(tmp_path: Path, base: Path) -> None:
+    """Also when it has fewer steps than lead back: nothing was learned."""
+    loop = make_loop(tmp_path, base, poisoned={1, 2}, steps=2)
+    with pytest.raises(Diverged, match=r"NaN or Inf in every step: step 1 .*; step 2 .*weights are sound"):
+        loop.run()
+
+
+def test_bad_steps_without_a_checkpoint_say_so(tmp_path: Path, base: Path) -> None:
+    """As on a disk that was full from the start."""
+
+    def forget() -> bool:
+        shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)
+        return False
+
+    loop = make_loop(tmp_path, base, poisoned={1, 2, 3}, stop=forget)
+    with pytest.raises(Diverged, match="in 3 steps in a row, and there is no checkpoint to go back to: step 1 "):
+        loop.run()
+
+
+@pytest.mark.root
+def test_a_disk_without_room_for_a_folder_is_full_too(tmp_path: Path, base: Path) -> None:
+    """One line tells of all the steps: it may be full for days."""
+    with small_disk(tmp_path / "disk", size_mib=8, files=40) as disk:
+
+        def fill() -> bool:
+            for number in range(50 if loop.step in (3, 4, 5) else 0):
+                with contextlib.suppress(OSError):
+                    (disk.root / f"file-{number}").touch()
+            if loop.step == 6:
+                for file in disk.root.glob("file-*"):
+                    file.unlink()
+            return False
+
+        loop = make_loop(disk.root, base, poisoned=set(), stop=fill)
+        (problem,) = loop.run().problems
+    assert problem.startswith("no checkpoint at step 6: no space left")
+
+
 @pytest.mark.root
 def test_a_full_disk_costs_checkpoints_and_not_the_run(tmp_path: Path, base: Path) -> None:
     """Skipped with a problem in the progress; with room again the run ends well."""
@@ -217,7 +256,7 @@ def test_a_full_disk_costs_checkpoints_and_not_the_run(tmp_path: Path, base: Pat
         loop = make_loop(disk.root, base, poisoned=set(), stop=watch)
         outcome = loop.run()
         assert outcome.state.step == STEPS
-        assert any("no checkpoint at step 4: no space left" in problem for problem in outcome.problems)
+        assert any("no checkpoint at step 6: no space left" in problem for problem in outcome.problems)
         newest = Checkpoints(disk.root / "checkpoints").newest()
         assert newest is not None
         assert newest.state.step == STEPS
@@ -243,7 +282,9 @@ class Poisoned:
             yield piece * float("nan") if is_poisoned else piece
 
 
-def make_loop(folder: Path, base: Path, *, poisoned: set[int], stop: Callable[[], bool] = lambda: False) -> Loop:
+def make_loop(
+    folder: Path, base: Path, *, poisoned: set[int], stop: Callable[[], bool] = lambda: False, steps: int = STEPS
+) -> Loop:
     """In this process, without a held-out split; a checkpoint after each good step."""
     determinism.prepare(1)
     made: TrainSettings = settings()
@@ -259,7 +300,7 @@ def make_loop(folder: Path, base: Path, *, poisoned: set[int], stop: Callable[[]
         journal=Journal(folder),
         settings=made,
     )
-    return Loop(inputs, TrainState(steps=STEPS, peak_rate=5e-3, threads=1), stop=stop)
+    return Loop(inputs, TrainState(steps=steps, peak_rate=5e-3, threads=1), stop=stop)
 
 
 def _assert_same_ending(one: Path, other: Path) -> None:

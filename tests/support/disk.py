@@ -32,10 +32,10 @@ class SmallDisk:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, *, size_mib: int) -> Iterator[SmallDisk]:
-    """Needs root; a test without it is skipped."""
+def small_disk(folder: Path, *, size_mib: int, files: int = 100_000) -> Iterator[SmallDisk]:
+    """Of at most so many files and folders. Needs root; a test without it is skipped."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m,nr_inodes={files}", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("this machine does not let us mount a file system")
     try:
