@@ -12,7 +12,7 @@ from gtftd.training import Requests
 
 @on(
     TrainingRequested,
-    key=lambda event: event.request or event_id(event.model_dump_json()),
+    key=lambda event: event_id(event.model_dump_json()),
     retry=Retry(attempts=30, first=timedelta(seconds=2), most=timedelta(minutes=5)),
     concurrency=1,
     timeout=timedelta(minutes=5),

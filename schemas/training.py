@@ -15,16 +15,17 @@ Status = Literal["done", "stopped", "failed"]
 ExportForm = Literal["merged", "gguf-f16", "gguf-q8_0", "gguf-q4_k_m", "lora-gguf"]
 """A directory as transformers loads it; a whole model, or the adapter alone, for llama.cpp."""
 RunId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""JSON knows no infinity: a run's spec with one could not be read again."""
 
 
 class LoraSettings(Frozen):
     """Low-rank adapters (Hu et al. 2021), on every linear layer but the head: the MLP matters most."""
 
     rank: int = Field(default=16, ge=1, le=512)
-    alpha: float = Field(default=32.0, gt=0)
+    alpha: Positive = 32.0
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    targets: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] = "all-linear"
 
 
 class OptimizerSettings(Frozen):
@@ -187,9 +188,6 @@ class LlamaQuestion(Frozen):
     """A token of plain text."""
     text: str = ""
     """To be read as tokens."""
-    prompt: tuple[int, ...] = ()
-    say: int = Field(default=0, ge=0)
-    """How many tokens to say behind the prompt, greedily."""
     threads: int = Field(default=1, ge=1)
 
 
@@ -200,7 +198,6 @@ class LlamaAnswer(Frozen):
     """Of the text."""
     ids: list[list[int]] = Field(default_factory=list)
     log_probs: list[list[float]] = Field(default_factory=list)
-    said: str = ""
 
 
 class ExportCheck(Frozen):

@@ -37,6 +37,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # `gtftctl logs | head`: nobody reads any more
         sys.exit(OK)
+    except OSError as error:  # a file that was named, or is ours, and cannot be read or written
+        _complain(error)
+        sys.exit(FAILED)
 
 
 def _run() -> None:
@@ -65,6 +68,8 @@ def _learn_shells() -> None:
     completion_init()
 
 
-def _complain(error: GtftdError) -> None:
+def _complain(error: Exception) -> None:
+    from gtftd.ctl.show import clean
+
     for line in str(error).splitlines() or [type(error).__name__]:
-        sys.stderr.write(f"error: {line}\n")
+        sys.stderr.write(f"error: {clean(line)}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import typer
 from gtftd.ctl import FAILED, INTERRUPTED, show
 from gtftd.ctl.model_names import complete_role
 from gtftd.ctl.target import Json, Target, on_target
-from gtftd.errors import NoDaemon
+from gtftd.errors import NoDaemon, Refused
 
 if TYPE_CHECKING:
     from gtftd.schemas.training_orders import RunView, TrainOrder, Will
@@ -34,12 +35,14 @@ def start(
     task: Annotated[
         str | None, typer.Option("--task", help="An adapter for this task, stacked on the role's model.")
     ] = None,
-    snapshot: Annotated[str, typer.Option("--snapshot", help="Its id, or the first letters of it.")] = "latest",
+    snapshot: Annotated[
+        str | None, typer.Option("--snapshot", help="Its id, or the first letters of it; `latest` if not said.")
+    ] = None,
     base: Annotated[str | None, typer.Option("--base", help="As `gtftctl base list` calls it.")] = None,
     objective: Annotated[
         Literal["sft", "dpo", "kto"] | None, typer.Option("--objective", help="sft if not said.")
     ] = None,
-    settings: Annotated[Path | None, typer.Option("--settings", metavar="FILE.yaml", exists=True)] = None,
+    settings: Annotated[Path | None, typer.Option("--settings", metavar="FILE.yaml")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="optimizer.learning_rate=1e-4, ...")
     ] = None,
@@ -58,6 +61,7 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Train an adapter for a role or a task, and register it. Ctrl-C pauses a run that no daemon keeps."""
+    from gtftd.ctl.corpus_names import check_role
     from gtftd.ctl.model_open import actor
     from gtftd.ctl.train_settings import Typed, order_of, with_recipe
     from gtftd.settings import load_settings
@@ -71,6 +75,7 @@ def start(
         raise typer.BadParameter("it gives a variable of a formula: say which, with --formula", param_hint="--var")
     if typed.role is None and typed.task is None:
         raise typer.BadParameter("say for whom: --role ROLE, or --task TASK", param_hint="--role")
+    check_role(target, typed.role)
     order = order_of(typed, configured, actor())
     ensure_base(target.state_dir, order.base or configured.base)
     view, keeper = _ordered(target, order, detach=detach)
@@ -128,7 +133,8 @@ def show_run(target: Target, run: Run, *, as_json: Json = False) -> None:
         for line in _lines(value):
             show.print_line(f"{name + ':':<18} {show.clean(line)}")
     for name, value in _flat(settings):
-        show.print_line(f"  {name} = {value}" + (f"   ({origin})" if (origin := spec.origins.get(name)) else ""))
+        origin = show.clean(spec.origins.get(name, ""))
+        show.print_line(f"  {name} = {value}" + (f"   ({origin})" if origin else ""))
 
 
 def _lines(value: object) -> list[str]:
@@ -233,7 +239,8 @@ class _Ours:
         if self._is_interrupted() and not self._is_paused:
             self._is_paused = True
             sys.stderr.write("interrupted; the run finishes its step and saves\n")
-            _wished(self._target, self._run, "pause")
+            with contextlib.suppress(Refused):  # it ends in this moment
+                _wished(self._target, self._run, "pause")
         return self._keeper.poll() is not None
 
 
@@ -295,7 +302,7 @@ def _without_verb(command: Callable[..., None]) -> Callable[..., None]:
 
     def root(ctx: typer.Context, **given: Any) -> None:
         if ctx.invoked_subcommand is None:
-            if not any(value for name, value in given.items() if name != "snapshot"):
+            if not any(given.values()):
                 show.print_line(ctx.get_help())
                 raise typer.Exit(2)
             command(**given)

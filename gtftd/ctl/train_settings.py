@@ -19,7 +19,7 @@ class Typed:
 
     role: str | None
     task: str | None
-    snapshot: str
+    snapshot: str | None
     base: str | None
     objective: str | None
     settings: Path | None
@@ -37,7 +37,7 @@ def with_recipe(typed: Typed, recipe: Recipe) -> Typed:
         typed,
         role=typed.role or told("role"),
         task=typed.task or told("task"),
-        snapshot=typed.snapshot if typed.snapshot != "latest" else told("snapshot", "latest"),
+        snapshot=typed.snapshot or told("snapshot"),
         base=typed.base or told("base"),
         parent=typed.parent or told("parent"),
         recipe=recipe,
@@ -45,7 +45,10 @@ def with_recipe(typed: Typed, recipe: Recipe) -> Typed:
 
 
 def order_of(typed: Typed, configured: TrainingSettings, by: str) -> TrainOrder:
-    """Raises Invalid with where each wrong value stands."""
+    """Raises Invalid with each wrong value and where it stands."""
+    from pydantic import ValidationError
+
+    from gtftd.errors import Invalid
     from gtftd.schemas.training_orders import TrainOrder
     from gtftd.training.settings import Given, from_file, from_options, of_config, of_folder, resolve
 
@@ -57,16 +60,20 @@ def order_of(typed: Typed, configured: TrainingSettings, by: str) -> TrainOrder:
     resolved = resolve([*given, *from_options(typed.changes)])
     series = typed.task or typed.role
     assert series is not None, "the command asks for one of them"
-    return TrainOrder(
-        role=series,
-        kind="task" if typed.task else "role",
-        stacked_on=typed.role if typed.task else None,
-        snapshot=typed.snapshot,
-        base=typed.base,
-        parent=typed.parent,
-        settings=resolved.settings,
-        origins=dict(resolved.origins),
-        insist=typed.insist,
-        run=typed.run,
-        by=by,
-    )
+    try:
+        return TrainOrder(
+            role=series,
+            kind="task" if typed.task else "role",
+            stacked_on=typed.role if typed.task else None,
+            snapshot="latest" if typed.snapshot is None else typed.snapshot,
+            base=typed.base,
+            parent=typed.parent,
+            settings=resolved.settings,
+            origins=dict(resolved.origins),
+            insist=typed.insist,
+            run=typed.run,
+            by=by,
+        )
+    except ValidationError as error:
+        wrong = [f"{one['loc'][0]} = {str(one['input'])[:80]!r}: {one['msg']}" for one in error.errors()]
+        raise Invalid("\n".join(wrong)) from error

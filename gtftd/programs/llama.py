@@ -39,8 +39,7 @@ def ask(question: LlamaQuestion) -> LlamaAnswer:
     server = Server(_parameters(question, key))
     tokens = tuple(_tokenise(server, key, question.text)) if question.text else ()
     found = [_next(server, question, question.tokens[:end]) for end in range(1, len(question.tokens) + 1)]
-    said = _say(server, question)
-    return LlamaAnswer(tokens=tokens, ids=[one[0] for one in found], log_probs=[one[1] for one in found], said=said)
+    return LlamaAnswer(tokens=tokens, ids=[one[0] for one in found], log_probs=[one[1] for one in found])
 
 
 def _parameters(question: LlamaQuestion, key: str) -> Any:
@@ -48,7 +47,7 @@ def _parameters(question: LlamaQuestion, key: str) -> Any:
 
     parameters = CommonParams()
     parameters.model.path = question.model
-    parameters.n_ctx = len(question.tokens) + len(question.prompt) + question.say + 64
+    parameters.n_ctx = len(question.tokens) + 64
     parameters.n_parallel = 1
     parameters.n_gpu_layers = 0
     parameters.warmup = False
@@ -79,14 +78,6 @@ def _next(server: Any, question: LlamaQuestion, tokens: tuple[int, ...]) -> tupl
     }  # fmt: skip
     told = _completed(server, asked)["logprobs"]["content"][0]["top_logprobs"]
     return [int(one["id"]) for one in told], [float(one["logprob"]) for one in told]
-
-
-def _say(server: Any, question: LlamaQuestion) -> str:
-    """Greedily."""
-    if not question.say:
-        return ""
-    asked = {"prompt": list(question.prompt), "max_tokens": question.say, "temperature": 0}
-    return str(_completed(server, asked)["text"])
 
 
 def _completed(server: Any, asked: dict[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from gtftd.errors import Conflict
 from gtftd.health import Health
 from gtftd.jobs import Listener, RunFolder, Supervisor, Verdict, read_run, read_runs, runs_folder, wish
 from gtftd.jobs.board import Glance
 from gtftd.metrics import TrainingMetrics
-from gtftd.programs.training_plan import Planner
+from gtftd.programs.training_plan import LATEST, Planner
 from gtftd.programs.training_records import Records
-from gtftd.programs.training_requests import Asked, check_room, same_run
+from gtftd.programs.training_requests import Asked, check_room, run_of, same_run
 from gtftd.programs.training_watch import Counted, Watch
 from gtftd.registry import Registry
 from gtftd.schemas.settings import TrainingSettings
@@ -60,7 +61,7 @@ class Trainings:
         self._supervisor.quit("its supervisor stops; it goes on with the next one")
 
     async def start(self, order: TrainOrder) -> RunView:
-        """Raises Missing, Invalid, Refused before anything is started. A run of that name again is that run."""
+        """Raises Missing, Invalid, Refused, Conflict before anything is started. The same run again is that run."""
         view = await asyncio.to_thread(self._create, order)
         self._wake()
         return view
@@ -93,16 +94,16 @@ class Trainings:
 
     def _create(self, order: TrainOrder) -> RunView:
         known = RunFolder(runs_folder(self._state_dir) / order.run) if order.run else None
-        if known is not None and known.try_spec() is not None:
+        if known is not None and (there := known.try_spec()) is not None:
+            _check_same(there, order)
             return read_run(self._state_dir, known.name)
         spec = self._planner.plan(order)
         self._supervisor.create(spec)
         return read_run(self._state_dir, spec.run)
 
     def _request(self, order: TrainOrder) -> Asked:
-        assert order.run is not None, "a request names its run"
-        if RunFolder(runs_folder(self._state_dir) / order.run).try_spec() is not None:
-            return Asked(read_run(self._state_dir, order.run), is_new=True)
+        if (answer := run_of(self._state_dir, order.request)) is not None:
+            return Asked(answer, is_new=True)
         ensure_base(self._state_dir, order.base or self._settings.base)
         spec = self._planner.plan(order)
         if (known := same_run(self._state_dir, spec)) is not None:
@@ -116,3 +117,15 @@ class Trainings:
             why = f"its snapshot {spec.snapshot[:12]} is tainted; build another with `gtftctl corpus snapshot`"
             return Verdict("end", why)
         return Verdict("pause", "the town's ESTOP stands") if self._is_stopped() else Verdict()
+
+
+def _check_same(spec: RunSpec, order: TrainOrder) -> None:
+    """Raises Conflict for a run of that name that is another one: nobody would notice before its end."""
+    same = {
+        "role or task": (spec.kind, spec.role) == (order.kind, order.role),
+        "base": order.base in (None, spec.base_name),
+        "snapshot": order.snapshot == LATEST or spec.snapshot.startswith(order.snapshot),
+        "settings": order.settings == spec.settings,
+    }
+    if others := [name for name, is_same in same.items() if not is_same]:
+        raise Conflict(f"the run {spec.run} is there already, with other {', '.join(others)}; give another name")

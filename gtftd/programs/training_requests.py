@@ -27,6 +27,12 @@ class Asked:
     is_new: bool
 
 
+def run_of(state_dir: Path, request: str) -> RunView | None:
+    """The run that answers it already, whatever it says now."""
+    found = next((spec.run for _, spec in _requested(state_dir) if spec.request == request), None)
+    return None if found is None else read_run(state_dir, found)
+
+
 def same_run(state_dir: Path, wanted: RunSpec) -> RunView | None:
     """A run that does the same, and goes on or has come to a model: another one would learn the same."""
     for folder, spec in _requested(state_dir):

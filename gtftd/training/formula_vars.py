@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gtftd.errors import Invalid, Missing
 from gtftd.town.formula import Formula, Variable, read_formula
-from gtftd.training.settings import Given, names, parse_value
+from gtftd.training.settings import Given, names, parse_value, read_small
 
 ORDERED: Mapping[str, str] = {
     "role": "role", "task": "task", "snapshot": "snapshot", "base": "base", "base_model": "base", "parent": "parent",
@@ -46,7 +46,7 @@ def find_formula(named: str, town: Path, *, here: Path, home: Path) -> Formula:
         if known is None:
             raise Missing(f"there is no formula {named!r} in {', '.join(map(str, folders))}")
         path = known
-    formula = read_formula(str(path), _read(path))
+    formula = read_formula(str(path), read_small(path, _MOST_BYTES, "a formula"))
     if not formula.is_valid:
         raise Invalid(f"{path}: {'; '.join(formula.problems[:3])}")
     return formula
@@ -96,14 +96,3 @@ def _check_spelling(formula: Formula, name: str, settings: Mapping[str, str]) ->
     near = difflib.get_close_matches(name, [*settings, *ORDERED], n=1, cutoff=_NEAR)
     if near:
         raise Invalid(f"formula {formula.name}: the variable {name!r} is no setting; did you mean {near[0]}?")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise Missing(f"cannot read the formula {path}: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise Invalid(f"{path} has more than {_MOST_BYTES} bytes: this is no formula")
-    return content

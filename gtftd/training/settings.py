@@ -29,6 +29,10 @@ _MOST_BYTES = 256 * 1024
 _MOST_DEPTH = 8
 _MOST_BRACKETS = 200
 """PyYAML takes seconds over thousands of them."""
+_MOST_OF_ONE = 1000
+"""Characters of one value: Python writes no number of more than 4300 digits."""
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What PyYAML raises for a text, or for `2026-13-45`, `0x_`, `!!bool x`, `!!timestamp x`."""
 
 
 @dataclass(frozen=True)
@@ -82,22 +86,22 @@ def names(model: type[BaseModel] = TrainSettings, prefix: str = "") -> Iterator[
 
 def from_file(path: Path) -> list[Given]:
     """What a YAML file sets. Raises Missing, or Invalid with the line of a mistake."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise Missing(f"cannot read the settings {path}: {error.strerror}") from error
-    if len(text) > _MOST_BYTES:
-        raise Invalid(f"{path} has more than {_MOST_BYTES} bytes: these are no settings")
-    if text.count(b"[") + text.count(b"{") > _MOST_BRACKETS:
-        raise Invalid(f"{path} has more than {_MOST_BRACKETS} brackets: these are no settings")
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise Invalid(f"{path} uses aliases (*name); write the values out")
-        root = yaml.compose(text, yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
-        raise Invalid(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    root = _parse(read_small(path, _MOST_BYTES, "settings"), str(path))
     return [] if root is None else _of_root(path, root)
+
+
+def read_small(path: Path, most_bytes: int, what: str) -> bytes:
+    """A file that an operator names. Raises Missing; Invalid for a larger one, a folder, and what might never end."""
+    try:
+        if path.exists() and not path.is_file():
+            raise Invalid(f"{path} is no regular file; {what} cannot be read from it")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as error:
+        raise Missing(f"cannot read {what} from {path}: {error.strerror}") from error
+    if len(content) > most_bytes:
+        raise Invalid(f"{path} has more than {most_bytes} bytes, too many for {what}")
+    return content
 
 
 def configured_for(configured: TrainingSettings, names: Iterable[str | None]) -> list[Given]:
@@ -131,12 +135,23 @@ def from_options(options: Sequence[str]) -> list[Given]:
 
 def parse_value(text: str, where: str) -> Any:
     """As YAML reads it. Raises Invalid."""
-    if text.count("[") + text.count("{") > _MOST_BRACKETS:
-        raise Invalid(f"{where}: more than {_MOST_BRACKETS} brackets are no value")
+    node = _parse(text.encode("utf-8", "surrogateescape"), where)
+    return None if node is None else _value(where, node)
+
+
+def _parse(text: bytes, where: str) -> yaml.Node | None:
+    """Raises Invalid, also for what would take long to read or be much more than is written."""
+    if text.count(b"[") + text.count(b"{") > _MOST_BRACKETS:
+        raise Invalid(f"{where}: more than {_MOST_BRACKETS} brackets are no settings")
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise Invalid(f"{where}: {' '.join(str(error).split())}") from error
+        for event in yaml.parse(text, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise Invalid(f"{where}: it uses aliases (*name); write the values out")
+            if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MOST_OF_ONE:
+                raise Invalid(f"{where}: a value of more than {_MOST_OF_ONE} characters is none")
+        return yaml.compose(text, yaml.SafeLoader)
+    except _UNREADABLE as error:
+        raise Invalid(f"{where}: this is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _of_root(path: Path, root: yaml.Node) -> list[Given]:
@@ -158,7 +173,7 @@ def _leaves(path: Path, node: yaml.Node, prefix: str, depth: int) -> Iterator[Gi
         if isinstance(value, yaml.MappingNode):
             yield from _leaves(path, value, f"{prefix}{key}.", depth + 1)
         else:
-            yield Given(f"{prefix}{key}", _value(path, line, value), f"{path}:{line}")
+            yield Given(f"{prefix}{key}", _value(f"{path}:{line}", value), f"{path}:{line}")
 
 
 def _pairs(path: Path, node: yaml.Node) -> Iterator[tuple[str, yaml.Node, int]]:
@@ -175,11 +190,11 @@ def _pairs(path: Path, node: yaml.Node) -> Iterator[tuple[str, yaml.Node, int]]:
         yield key.value, value, line
 
 
-def _value(path: Path, line: int, node: yaml.Node) -> Any:
+def _value(where: str, node: yaml.Node) -> Any:
     try:
         return yaml.safe_load(yaml.serialize(node))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise Invalid(f"{path}:{line}: {' '.join(str(error).split())}") from error
+    except _UNREADABLE as error:
+        raise Invalid(f"{where}: {' '.join(str(error).split())}") from error
 
 
 def _objective(path: Path, line: int, node: yaml.Node) -> str:
@@ -199,12 +214,12 @@ def _unknown(one: Given, known: set[str]) -> str:
 
 
 def _complaints(error: ValidationError, chosen: Mapping[str, Given]) -> Iterator[str]:
-    told = set()
+    told: dict[str, list[str]] = {}
     for one in error.errors(include_url=False):
         place = [str(part) for part in one["loc"]]
         name = next((n for count in range(len(place), 0, -1) if (n := ".".join(place[:count])) in chosen), "")
-        if name and name not in told:
-            told.add(name)
-            yield f"{chosen[name].origin}: {name} = {str(chosen[name].value)[:80]!r}: {one['msg']}"
-        elif not name:
-            yield f"{'.'.join(place)}: {one['msg']}"
+        what = one["msg"].replace("a valid tuple", "a list: [a, b]")
+        told.setdefault(name or ".".join(place), []).append(what)
+    for name, reasons in told.items():
+        where = f"{chosen[name].origin}: {name} = {str(chosen[name].value)[:80]!r}" if name in chosen else name
+        yield f"{where}: {'; or '.join(dict.fromkeys(reasons[:3]))}"

@@ -79,10 +79,30 @@ def test_from_a_snapshot_to_a_registered_adapter(desk: TrainingDesk) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--role", "policat"], "'policat' is none of "),
+        (["--role", "polecat", "--run", "No Name"], "run = 'No Name'"),
+        (["--role", "polecat", "--set", "seed=2026-13-45"], "month must be in 1..12"),
+        (["--role", "polecat", "--settings", "none.yaml"], "cannot read settings from none.yaml"),
+        (["--role", "polecat", "--snapshot", "0123"], "0123"),
+        (["--role", "polecat", "--base", "none"], "there is no base 'none' here"),
+    ],
+)
+def test_what_is_typed_wrongly_is_named(desk: TrainingDesk, words: list[str], why: str) -> None:
+    told = desk(*words)
+    assert (True, True, False) == (told.returncode in (1, 2), why in told.stderr, "Traceback" in told.stderr), told
+    assert [] == list((desk.state / "runs").glob("*/spec.json"))
+
+
 @pytest.mark.heavy
 def test_the_same_order_again_is_the_same_run(desk: TrainingDesk) -> None:
+    """Another one by that name is refused: who looks at its end would take it for theirs."""
     for _ in range(2):
         desk.well("--role", "polecat", "--run", "one")
+    other = desk("--role", "polecat", "--run", "one", "--set", "seed=1")
+    assert (1, True) == (other.returncode, "is there already, with other settings" in other.stderr), other
     assert [("polecat-v1",)] == rows(desk, "SELECT name FROM models")
     assert 1 == len((desk.run_folder("one") / "starts.txt").read_text().splitlines())
 

@@ -75,7 +75,8 @@ def test_an_event_is_a_run_that_status_and_metrics_tell_of(desk: TrainingDesk) -
     with daemon(desk):
         ask(desk, "role=polecat", 'settings={"optimizer": {"epochs": 1}}', "by=ann", "request=first")
         ask(desk, "role=polecat", 'settings={"optimizer.epochs": 1}', "by=bob", "request=second")
-        ask(desk, "role=nobody")
+        ask(desk, "role=nobody", "request=third")
+        ask(desk, "role=nobody", "request=third")  # every time that it is asked it is answered
         until(lambda: (runs := status(desk)["runs"]) and runs[0]["step"] == 9, "nine steps are made")
         [run] = status(desk)["runs"]
         assert ("polecat", "running", 20, 123.0, "ann") == (
@@ -91,7 +92,7 @@ def test_an_event_is_a_run_that_status_and_metrics_tell_of(desk: TrainingDesk) -
         metrics = ctl(desk, "metrics").stdout
         assert 'gtftd_training_runs_ended_total{objective="sft",result="done",role="polecat"} 1.0' in metrics
         assert 'gtftd_events_published_total{subject="training.accepted"} 2.0' in metrics
-        assert 'gtftd_events_published_total{subject="training.refused"} 1.0' in metrics
+        assert 'gtftd_events_published_total{subject="training.refused"} 2.0' in metrics
 
 
 @pytest.mark.parametrize("point", ["consumer.begun", "consumer.reacted", "consumer.committed"])

@@ -76,6 +76,7 @@ async def test_the_same_request_is_the_same_run(desk: TrainingDesk) -> None:
     first = await take(desk, request="one")
     assert first == await take(desk, request="one")
     assert first == await take(desk, request="one", settings={"seed": 9})
+    assert first.run == (await take(desk, request="one", role="witness")).run
     other = await take(desk, request="two")
     assert (first.run, False) == (other.run, other.is_new)
     unnamed = await take(desk, reason="drift")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ def formula(variables: str) -> Formula:
 
 def typed(recipe: Recipe, **told: object) -> Typed:
     known: dict[str, object] = {
-        "role": None, "task": None, "snapshot": "latest", "base": None, "objective": None, "settings": None,
+        "role": None, "task": None, "snapshot": None, "base": None, "objective": None, "settings": None,
         "changes": (), "parent": None, "insist": False, "run": None,
     }  # fmt: skip
     return with_recipe(Typed(**(known | told)), recipe)  # type: ignore[arg-type]
@@ -71,6 +73,26 @@ def test_options_win_over_the_formula_and_the_formula_over_files(tmp_path: Path)
     assert "mayor" == order_of(typed(recipe, role="mayor"), TrainingSettings(), "").role
 
 
+def test_a_snapshot_that_was_typed_wins_over_the_formulas() -> None:
+    """`latest` too."""
+    recipe = read_recipe(formula('[vars]\nrole = ""\n[vars.snapshot]\ndefault = "abcd"\n'), ["role=deacon"])
+    told = [order_of(typed(recipe, snapshot=one), TrainingSettings(), "").snapshot for one in (None, "latest", "ef01")]
+    assert ["abcd", "latest", "ef01"] == told
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"role": "../../x"}, "role = '../../x'"),
+        ({"role": "deacon", "run": "Not A Name"}, "run = 'Not A Name'"),
+        ({"role": "deacon", "parent": "x" * 101}, "parent = 'xxx"),
+    ],
+)
+def test_a_wrong_name_is_named(told: dict[str, object], why: str) -> None:
+    with pytest.raises(Invalid, match=re.escape(why)):
+        order_of(typed(Recipe("mol-x"), **told), TrainingSettings(), "")
+
+
 def test_variables_that_are_no_settings_are_the_formulas_own() -> None:
     """Also bd's inputs, and variables without a value."""
     made = formula('[vars]\nrig = "where"\n[vars.seed]\ndefault = ""\n[inputs.task]\ndefault = "code-review"\n')
@@ -85,7 +107,7 @@ def test_variables_that_are_no_settings_are_the_formulas_own() -> None:
         ('[vars]\nrole = ""\n', ["role"], "write it as name=value"),
         ('[vars.learning_rte]\ndefault = "1"\n', [], "did you mean learning_rate?"),
         ('[vars.seed]\ndefault = "[[[["\n', [], "formula mol-x: "),
-        ('[vars.seed]\ndefault = "' + "[" * 5000 + '"\n', [], "brackets are no value"),
+        ('[vars.seed]\ndefault = "' + "[" * 5000 + '"\n', [], "brackets are no settings"),
     ],
 )
 def test_mistakes_are_told(variables: str, given: list[str], why: str) -> None:
@@ -105,14 +127,16 @@ def test_a_wrong_value_says_which_formula_has_it() -> None:
     [
         ("mol-none", Missing, "there is no formula 'mol-none' in "),
         ("../../etc/passwd", Invalid, "neither the name of a formula nor a file"),
-        ("{folder}/none.toml", Missing, "cannot read the formula"),
+        ("{folder}/none.toml", Missing, "cannot read a formula from"),
+        ("{folder}/pipe.toml", Invalid, "no regular file"),
         ("{folder}/broken.formula.toml", Invalid, "it cannot be parsed"),
-        ("{folder}/large.toml", Invalid, "this is no formula"),
+        ("{folder}/large.toml", Invalid, "too many for a formula"),
     ],
 )
 def test_what_is_no_formula_is_refused(tmp_path: Path, named: str, error: type[GtftdError], why: str) -> None:
     (tmp_path / "broken.formula.toml").write_bytes(b"\x00\xff = [")
     (tmp_path / "large.toml").write_bytes(b"#" * 2_000_000)
+    os.mkfifo(tmp_path / "pipe.toml")
     with pytest.raises(error, match=why):
         find_formula(named.format(folder=tmp_path), tmp_path, here=tmp_path, home=tmp_path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,14 +69,21 @@ def test_every_value_says_where_it_came_from(tmp_path: Path) -> None:
         ("init_args: {lora: 3}\n", ":1: unknown setting 'lora'"),
         ("init_args:\n  seed: 1\n  seed: 2\n", ":3: 'seed' is set twice"),
         ("init_args: [1]\n", ":1: names and values are expected here"),
-        ("a: &x [1]\nb: *x\n", "uses aliases"),
+        ("a: &x [1]\nb: *x\n", "it uses aliases"),
         ("init_args: {seed: !!python/object/apply:os.system [id]}\n", ":1: could not determine a constructor"),
         ("init_args: {? [a] : 1}\n", ":1: a name is expected here"),
         ("{", "is not valid YAML"),
         (b"\xff\xfe\x00", "is not valid YAML"),
         ("init_args: " + "{a: " * 40 + "1" + "}" * 40, "nested too deeply"),
         ("[" * 5000, "more than 200 brackets"),
-        ("#" * 300_000, "these are no settings"),
+        ("#" * 300_000, "too many for settings"),
+        ("init_args: {seed: 2026-13-45}\n", ":1: month must be in 1..12"),
+        ("init_args: {seed: !!bool x}\n", ":1: 'x'"),
+        ("init_args: {seed: 0x" + "f" * 5000 + "}\n", "a value of more than 1000 characters"),
+        ("init_args: {checkpoint_s: .inf}\n", ":1: checkpoint_s = 'inf': Input should be a finite number"),
+        ("init_args: {optimizer: {learning_rate: .nan}}\n", ":1: optimizer.learning_rate = 'nan'"),
+        ("init_args: {exports: merged}\n", ":1: exports = 'merged': Input should be a list: [a, b]"),
+        ("init_args: {lora: {targets: []}}\n", "at least 1 item"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str | bytes, words: str) -> None:
@@ -83,7 +92,15 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str | bytes, wor
     assert words in str(refused.value)
 
 
-@pytest.mark.parametrize("option", ["seed", "nothing=1", "seed=[", "seed=-1", "=", "lora.rank=1.5"])
+BOMB = "&a [x,x,x,x,x,x,x,x,x,x]" + "".join(f",&{b} [{','.join([f'*{a}'] * 10)}]" for a, b in pairwise("abcdefghi"))
+"""Ten to the ninth, once somebody writes it out."""
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["seed", "nothing=1", "seed=[", "seed=-1", "=", "lora.rank=1.5", "seed=0x_", "seed=!!timestamp x", "seed=!!int ''",
+     "lora.alpha=.inf", f"exports=[{BOMB}]"],
+)  # fmt: skip
 def test_a_wrong_option_is_refused(option: str) -> None:
     with pytest.raises(GtftdError, match="--set"):
         resolve(from_options([option]))
@@ -93,6 +110,13 @@ def test_an_empty_file_sets_nothing_and_none_is_missing(tmp_path: Path) -> None:
     assert [] == from_file(written(tmp_path, ""))
     with pytest.raises(Missing):
         from_file(tmp_path / "other.yaml")
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", tmp_path, Path("/dev/zero")):
+        with pytest.raises(Invalid, match="no regular file"):
+            from_file(path)
 
 
 def test_every_setting_can_be_named() -> None:
