@@ -78,7 +78,8 @@ def _bring(source: BaseSource, aside: Path, cache: Path) -> str | None:
     path = Path(source.path).resolve()
     if source.kind == "gguf":
         tensors = check_gguf(path)
-        _check_room(cache, sum(2 * count_elements(one.shape, one.name) for one in tensors))
+        sizes = (max(2 * count_elements(one.shape, one.name), one.end - one.begin) for one in tensors)
+        _check_room(cache, sum(sizes))  # float32 stays so
         from gtftd.training.dequantise import dequantise
 
         return dequantise(path, aside)
@@ -125,10 +126,10 @@ def _seal(aside: Path, manifest: BaseManifest) -> None:
 
 def _put(aside: Path, cache: Path, digest: str) -> None:
     """What is there and well stays; what is not, is replaced."""
-    there = try_read_base(cache, digest)
-    if there is not None and not any(problems_of(there)):
-        return
-    if os.path.lexists(cache / digest):
+    if os.path.lexists(cache / digest):  # looked at first: what another adder brings from now on is well
+        there = try_read_base(cache, digest)
+        if there is not None and not any(problems_of(there)):
+            return
         (cache / digest).rename(gone := cache / f"{ADDING}{secrets.token_hex(8)}")
         _delete(gone)
     try:

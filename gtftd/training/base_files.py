@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 from gtftd.errors import Invalid
@@ -76,9 +77,15 @@ def take(source: Path, target: Path) -> None:
         except OSError as error:
             if error.errno not in _NOT_LINKED:
                 raise
-    with origin.open("rb") as file, target.open("xb") as copy:
-        while block := file.read(_BUFFER_BYTES):
-            copy.write(block)
+    copy(origin, target)
+
+
+def copy(source: Path, target: Path) -> None:
+    """On the disk, when it returns."""
+    with source.open("rb") as file, target.open("xb") as copied:
+        shutil.copyfileobj(file, copied, _BUFFER_BYTES)
+        copied.flush()
+        os.fsync(copied.fileno())
 
 
 def seal(path: Path) -> BaseFile:

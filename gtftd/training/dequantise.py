@@ -6,8 +6,10 @@ float16 stays so; everything quantised becomes bfloat16.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,11 +55,12 @@ def dequantise(source: Path, folder: Path) -> str | None:
         raise Refused(f"{source.name} is one part of several; join them with `llama-gguf-split --merge` first")
     if (scaling := _text(reader, f"{architecture}.rope.scaling.type") or "none") != "none":
         raise Refused(f"{source.name} scales its positions ({scaling}); add its directory of safetensors instead")
-    config = _write_config(source, folder)
+    with _alone(source, folder) as file:
+        config = _write_config(file, folder)
+        _write_tokenizer(file, folder, context=config["max_position_embeddings"])
     # transformers overlooks this key for qwen3, and takes 128 where a size is not told
     told = _text(reader, f"{architecture}.attention.key_length")
     config["head_dim"] = int(told) if told else config["hidden_size"] // config["num_attention_heads"]
-    _write_tokenizer(source, folder, context=config["max_position_embeddings"])
     heads = (config["num_attention_heads"], config["num_key_value_heads"])
     dtype = _dtype_of(reader)
     _write_config_dtype(folder, config, dtype)
@@ -117,11 +120,22 @@ def _text(reader: Any, key: str) -> str | None:
     return str(field.contents())[:200] if field is not None else None
 
 
+@contextlib.contextmanager
+def _alone(source: Path, folder: Path) -> Iterator[Path]:
+    """In a place of its own: transformers heeds what lies beside a GGUF, be it another model's."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        link = Path(place) / source.name
+        link.symlink_to(source)
+        yield link
+
+
 def _write_config(source: Path, folder: Path) -> dict[str, Any]:
     from transformers import AutoConfig
 
     try:
-        config: dict[str, Any] = AutoConfig.from_pretrained(source.parent, gguf_file=source.name).to_dict()
+        config: dict[str, Any] = AutoConfig.from_pretrained(
+            source.parent, gguf_file=source.name, trust_remote_code=False
+        ).to_dict()
     except (ValueError, LookupError, TypeError, OSError) as error:
         raise Invalid(f"transformers cannot read the header of {source.name}: {str(error)[:300]}") from error
     if config.get("model_type") not in ARCHITECTURES:
@@ -142,7 +156,7 @@ def _write_tokenizer(source: Path, folder: Path, *, context: int) -> None:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+        tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
     except (ValueError, LookupError, TypeError, OSError) as error:
         raise Invalid(f"transformers cannot read the tokenizer of {source.name}: {str(error)[:300]}") from error
     tokenizer.model_max_length = context

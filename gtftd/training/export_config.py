@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gtftd.errors import Refused
+from gtftd.training.export_names import CHECKOUT
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
-
-_CHECKOUT = "set training.llama_cpp_dir to a checkout of llama.cpp, whose converter may know it"
 
 
 def write_config(config: Mapping[str, Any], writer: GGUFWriter) -> None:
@@ -64,10 +63,10 @@ def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _check(config: Mapping[str, Any]) -> None:
     kind = _rope(config)["rope_type"]
     if kind not in ("default", "llama3"):
-        raise Refused(f"positions that are scaled by {str(kind)[:40]!r} are not exported here; {_CHECKOUT}")
+        raise Refused(f"positions that are scaled by {str(kind)[:40]!r} are not exported here; {CHECKOUT}")
     windowed = config.get("use_sliding_window", config.get("model_type") == "mistral")
     window = config.get("sliding_window")
     if windowed and window and int(window) < int(config["max_position_embeddings"]):
-        raise Refused(f"attention in a window of {window} tokens is not exported here; {_CHECKOUT}")
+        raise Refused(f"attention in a window of {window} tokens is not exported here; {CHECKOUT}")
     if config.get("hidden_act", "silu") != "silu":
-        raise Refused(f"the activation {str(config['hidden_act'])[:40]!r} is not exported here; {_CHECKOUT}")
+        raise Refused(f"the activation {str(config['hidden_act'])[:40]!r} is not exported here; {CHECKOUT}")

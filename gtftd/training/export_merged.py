@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gtftd.errors import Corrupt
-from gtftd.training.base_files import chosen_of, take
+from gtftd.training.base_files import chosen_of, copy
 from gtftd.training.export_weights import Weights, files_of, read_header
 
 LEFT_OUT = ("README.md",)
@@ -28,7 +28,7 @@ def write_merged(weights: Weights, folder: Path, tick: Callable[[], None]) -> No
     shards = files_of(weights.base)
     for name in chosen_of(weights.base):
         if name not in (*shards, *LEFT_OUT):
-            take(weights.base / name, folder / name)
+            copy(weights.base / name, folder / name)  # never a link: an export is its owner's to change
     for name in shards:
         with (folder / name).open("xb") as file:
             _write_shard(weights, weights.base / name, file, tick)

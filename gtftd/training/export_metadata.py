@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gtftd.errors import Invalid, Refused
-from gtftd.training.export_names import ARCHITECTURES, Names
+from gtftd.training.export_names import ARCHITECTURES, CHECKOUT, Names
 from gtftd.training.export_types import FILE_TYPES
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ class Metadata:
         family = str(config.get("model_type"))
         if family not in ARCHITECTURES:
             raise Refused(
-                f"a GGUF of a {family[:40]!r} is not written here, only of {', '.join(ARCHITECTURES)}; set "
-                "training.llama_cpp_dir to a checkout of llama.cpp, whose converter may know it"
+                f"a GGUF of a {family[:40]!r} is not written here, only of {', '.join(ARCHITECTURES)}; {CHECKOUT}"
             )
         architecture = _architecture(self.template) if self.template else ARCHITECTURES[family]
         heads = int(config["num_attention_heads"])

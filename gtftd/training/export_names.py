@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 """Of a GGUF, by transformers' family."""
+CHECKOUT = "set training.llama_cpp_dir to a checkout of llama.cpp, whose converter may know it"
+"""What to do about what is not written here."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gtftd.errors import Invalid, Refused
+from gtftd.training.export_names import CHECKOUT
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -26,7 +27,6 @@ _PATTERNS = {
     r"|\s*[\r\n]+|\s+(?!\S)|\s+": "tekken",
 }
 """Of Llama 3, of Qwen 2 and 3, of Mistral's newer models; by the name in llama-vocab.cpp."""
-_CHECKOUT = "set training.llama_cpp_dir to a checkout of llama.cpp, whose converter may know it"
 
 
 def write_tokenizer(base: Path, rows: int, writer: GGUFWriter) -> None:
@@ -73,7 +73,7 @@ def _pre_of(told: Mapping[str, Any]) -> str:
     """What is cut first, by llama.cpp's name for it. Raises Refused for what has none here."""
     kind, normalizer = told["model"]["type"], told.get("normalizer") or {}
     if kind != "BPE" or told["model"].get("byte_fallback") or normalizer.get("type", "NFC") != "NFC":
-        raise Refused(f"only byte-level BPE tokenizers are exported here, and this is another one; {_CHECKOUT}")
+        raise Refused(f"only byte-level BPE tokenizers are exported here, and this is another one; {CHECKOUT}")
     cutters = told.get("pre_tokenizer") or {}
     parts = cutters.get("pretokenizers") or [cutters]
     kinds = [part.get("type") for part in parts]
@@ -87,4 +87,4 @@ def _pre_of(told: Mapping[str, Any]) -> str:
         found = _PATTERNS.get(str(parts[0]["pattern"].get("Regex")))
         if found is not None:
             return found
-    raise Refused(f"llama.cpp's name for the way in which this tokenizer cuts words is not known here; {_CHECKOUT}")
+    raise Refused(f"llama.cpp's name for the way in which this tokenizer cuts words is not known here; {CHECKOUT}")

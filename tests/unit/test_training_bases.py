@@ -64,6 +64,23 @@ def test_a_gguf_becomes_the_weights_it_was_made_of(tmp_path: Path, store: BaseSt
     assert 1 == base.source.converter
 
 
+def test_what_lies_beside_a_gguf_is_no_part_of_it(tmp_path: Path, store: BaseStore) -> None:
+    """A folder of downloads holds files of other models, too."""
+    pytest.importorskip("gguf")
+    from tests.support.tiny_gguf import tiny_gguf
+
+    plain = tiny_base(tmp_path / "plain")
+    (tmp_path / "alone").mkdir()
+    tiny_gguf(tmp_path / "alone" / "tiny.gguf", plain)
+    shutil.copy(tmp_path / "alone" / "tiny.gguf", plain)
+    change("tokenizer_config.json", eos_token="<|im_start|>", auto_map={"AutoTokenizer": ["own.Own", None]})(plain)
+    change("tokenizer.json", added_tokens=[])(plain)
+    (plain / "chat_template.jinja").write_text("another one")
+    digests = {added(BaseStore(tmp_path, tmp_path / one.name), one / "tiny.gguf", one.name).digest
+               for one in (plain, tmp_path / "alone")}  # fmt: skip
+    assert 1 == len(digests)
+
+
 def test_a_base_is_named_by_its_content(tmp_path: Path, store: BaseStore) -> None:
     """The same files under two names, from two towns, are one folder in the cache; other weights are another base."""
     one = added(store, tiny_base(tmp_path / "one"))

@@ -133,9 +133,11 @@ def test_a_merged_directory_is_the_base_where_nothing_was_added(adapter: Path, t
     weights = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(base / "model.safetensors").items()}
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     changed(base, dtype="bfloat16")
+    (base / "tokenizer.json").chmod(0o444)  # as in the cache, where it may be linked
     Exporter(Source(base, (adapter,), "m"), tmp_path / "out", nothing).make("merged")
     merged = tmp_path / "out" / "merged" / "model.safetensors"
     assert read_header(base / "model.safetensors").content == read_header(merged).content
+    assert not any((merged.parent / path.name).samefile(path) for path in base.iterdir())
     whole, now = Weights(base, (adapter,)), load_file(merged)
     for name, before in weights.items():
         assert torch.equal(now[name], whole.tensor(name).to(torch.bfloat16))
