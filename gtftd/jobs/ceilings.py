@@ -56,6 +56,9 @@ def enter_cgroup(name: str, memory_bytes: int, own: Path | None = None) -> Path 
         parent = (own or _own_cgroup()).parent
         if "memory" not in (parent / "cgroup.subtree_control").read_text().split():
             return None
+        for left in parent.glob("gtftd-*.scope"):
+            with contextlib.suppress(OSError):  # somebody lives there
+                left.rmdir()
         group = parent / f"gtftd-{name}.scope"
         group.mkdir(exist_ok=True)
         (group / "memory.max").write_text(str(memory_bytes))

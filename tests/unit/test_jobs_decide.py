@@ -94,6 +94,8 @@ def test_a_child_that_dies_for_want_of_memory_has_two_lives() -> None:
         (-6, "", False, False, "std::bad_alloc", "killed by SIGABRT: memory was refused to it", False, True),
         (-11, "", True, False, "", "killed by SIGSEGV", False, False),
         (1, "", False, False, "", "ended with status 1", False, False),
+        (0, "", False, False, "", "left no result", False, False),
+        (-35, "", False, False, "", "killed by signal 35", False, False),
         (1, "", False, True, "", "no room on the disk", True, False),
         (NO_ROOM, "it hung", False, False, "", "no room on the disk", True, False),
         (NO_MEMORY, "", False, False, "", "too little memory is free now", True, False),
@@ -128,6 +130,8 @@ def test_a_control_group_is_used_only_where_memory_is_delegated(tmp_path: Path) 
     control.write_text("cpu pids\n")
     assert enter_cgroup("one", 2**30, own) is None
     control.write_text("cpu memory\n")
+    (tmp_path / "gtftd-before.scope").mkdir()
     group = enter_cgroup("one", 2**30, own)
     assert group is not None
     assert (str(2**30), str(os.getpid())) == ((group / "memory.max").read_text(), (group / "cgroup.procs").read_text())
+    assert [group] == list(tmp_path.glob("*.scope")), "those of runs that have ended are gone"
