@@ -105,6 +105,7 @@ def _adapter(model: PeftModel) -> dict[str, nn.Parameter]:
 def _merge(causal: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The weights with the adapter added to them, in memory."""
     _read_config(folder)
+    _read_weights(folder)  # says what is wrong with them; peft would ask a hub for what is not here
     with _without_warnings():
         merged = PeftModel.from_pretrained(causal, str(folder)).merge_and_unload()
     assert isinstance(merged, PreTrainedModel)

@@ -15,8 +15,8 @@ from gtftd.training.layout import Layout, lay_completions, lay_row
 from gtftd.training.losses import dpo_loss, kto_loss
 from gtftd.training.model import Learner
 
-CACHED_REFERENCES = 1_000_000
-"""Each is a few bytes; more would be a leak in a run without end."""
+CACHED_REFERENCES = 100_000
+"""Each takes 730 bytes; more would be a leak in a run without end."""
 
 
 class Objective(Protocol):

@@ -71,6 +71,20 @@ def test_a_harmed_checkpoint_is_removed_at_start(tmp_path: Path, file: str, harm
     assert not harmed.parent.exists()
 
 
+def test_a_checkpoint_that_was_harmed_meanwhile_leaves_its_place(tmp_path: Path) -> None:
+    """A run that goes back past it writes that step again. What is no checkpoint of ours is left alone."""
+    checkpoints = Checkpoints(tmp_path / "c")
+    (tmp_path / "c" / "step_000003.bak").mkdir()
+    for step in (2, 3):
+        checkpoints.write(make_checkpoint(step))
+    (tmp_path / "c" / "step_000003" / "state.json").write_text("{}")
+    for expected in (2, 3):
+        newest = checkpoints.newest()
+        assert newest is not None
+        assert expected == newest.state.step
+        checkpoints.write(make_checkpoint(3))
+
+
 def test_what_a_kill_left_aside_is_removed(tmp_path: Path) -> None:
     """A folder that was not renamed is none."""
     aside = tmp_path / "c" / ".step_000004.tmp"

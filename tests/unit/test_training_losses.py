@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from gtftd.errors import Invalid
+from gtftd.schemas.registry import Kind
 from gtftd.schemas.training import LoraSettings, OptimizerSettings, TrainSettings
 from gtftd.training import determinism, lora, losses, model, schedule
 from gtftd.training.batches import Batch, Pair
@@ -257,6 +259,16 @@ def test_a_task_is_stacked_on_its_role(tmp_path: Path) -> None:
     layout = lay_row(some_row(np.random.default_rng(9), (30,)))
     assert close(task.token_losses(layout)[0], role.token_losses(layout)[0])
     assert all(min(tensor.shape) == 2 for tensor in task.adapter.values())
+
+
+@pytest.mark.parametrize("kind", ["role", "task"])
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
+def test_a_harmed_adapter_is_not_begun_from(tmp_path: Path, kind: Kind, harm: Callable[[Path], object]) -> None:
+    """The message says which file; no hub is asked for one that is gone."""
+    lora.write_adapter(make_learner(tmp_path), tmp_path / "role", base_name="tiny")
+    harm(tmp_path / "role" / lora.WEIGHTS)
+    with pytest.raises(Invalid, match=r"role/adapter_model\.safetensors cannot be read"):
+        lora.attach(model.load_base(tmp_path / "llama"), LoraSettings(rank=4), begin=tmp_path / "role", kind=kind)
 
 
 def test_an_adapter_of_another_rank_is_not_gone_on_with(tmp_path: Path) -> None:
