@@ -36,7 +36,7 @@ class OptimizerSettings(Frozen):
     batch_examples: int = Field(default=8, ge=1, le=256)
     """Examples in one step of the optimizer, however they are packed."""
     epochs: float = Field(default=3.0, gt=0, le=100)
-    steps: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """None: as many as the epochs take."""
     warmup_share: float = Field(default=0.03, ge=0, le=0.5)
     weight_decay: float = Field(default=0.0, ge=0, le=1)
@@ -100,7 +100,7 @@ class TrainSettings(Frozen):
     """NaN or Inf in so many steps in a row: back to the last checkpoint; once more: failed."""
     threads: int | None = Field(default=None, ge=1, le=256)
     """None: all cores of a machine at rest, one of a busy one."""
-    memory_bytes: int | None = Field(default=None, ge=2**20)
+    memory_bytes: int | None = Field(default=None, ge=2**20, le=2**60)
     """The most that the run may take. None: four fifths of what is free at its start."""
 
 

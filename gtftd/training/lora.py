@@ -37,8 +37,11 @@ def attach(causal: PreTrainedModel, settings: LoraSettings, *, begin: Path | Non
         begin = None
     if begin is not None:
         _check_same(begin, settings)
-    with _without_warnings():
-        model = get_peft_model(causal, _config(settings))
+    try:
+        with _without_warnings():
+            model = get_peft_model(causal, _config(settings))
+    except ValueError as error:  # a layer that the base has not, or of which peft knows no adapter
+        raise Invalid(f"lora.targets: {str(error)[:300]}") from error
     assert isinstance(model, PeftModel)
     learner = make_learner(causal)
     learner.adapter = _adapter(model)

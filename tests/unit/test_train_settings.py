@@ -99,7 +99,7 @@ BOMB = "&a [x,x,x,x,x,x,x,x,x,x]" + "".join(f",&{b} [{','.join([f'*{a}'] * 10)}]
 @pytest.mark.parametrize(
     "option",
     ["seed", "nothing=1", "seed=[", "seed=-1", "=", "lora.rank=1.5", "seed=0x_", "seed=!!timestamp x", "seed=!!int ''",
-     "lora.alpha=.inf", f"exports=[{BOMB}]"],
+     "lora.alpha=.inf", "memory_bytes=99999999999999999999", f"exports=[{BOMB}]"],
 )  # fmt: skip
 def test_a_wrong_option_is_refused(option: str) -> None:
     with pytest.raises(GtftdError, match="--set"):

@@ -278,6 +278,13 @@ def test_an_adapter_of_another_rank_is_not_gone_on_with(tmp_path: Path) -> None:
         lora.attach(model.load_base(tmp_path / "llama"), LoraSettings(rank=8), begin=tmp_path / "role", kind="role")
 
 
+@pytest.mark.parametrize(("target", "why"), [("no_proj", "no_proj"), ("norm", "RMSNorm"), ("lm_head", "lm_head")])
+def test_targets_that_cannot_be_adapted_are_named(tmp_path: Path, target: str, why: str) -> None:
+    base = tiny_base(tmp_path / "llama")
+    with pytest.raises(Invalid, match=rf"lora\.targets.*{why}"):
+        lora.attach(model.load_base(base), LoraSettings(rank=4, targets=(target,)), begin=None, kind="role")
+
+
 def test_an_adapter_that_adapts_more_is_not_gone_on_with(tmp_path: Path) -> None:
     """What has no place would be lost without a word, and the run would begin from something else."""
     lora.write_adapter(make_learner(tmp_path), tmp_path / "role", base_name="tiny")
