@@ -14,7 +14,8 @@ Row = Mapping[str, object]
 def chosen_rows(spec: RunSpec, rows: Iterator[Row]) -> Iterator[Row]:
     """Of the role, where a snapshot holds several; of a task what was done of it, in the work of its role or of all.
 
-    An entry has a task, and so may each turn of it: a patrol of the deacon's holds turns of git work.
+    An entry has a task, and so may each turn of it: a patrol of the deacon's holds turns of git work. What weighs
+    nothing is left out: a step of nothing else would tell a loss of 0.
     """
     role = spec.role if spec.kind == "role" else spec.stacked_on
     task = spec.role if spec.kind == "task" else None
@@ -22,7 +23,7 @@ def chosen_rows(spec: RunSpec, rows: Iterator[Row]) -> Iterator[Row]:
     known = {item.entry_id: (item.role, item.task) for item in items}
     for row in rows:
         its_role, its_task = known.get(_entry(row), (None, None))
-        if role is not None and its_role != role:
+        if not row["weight"] or (role is not None and its_role != role):
             continue
         if task is None or its_task == task:
             yield row

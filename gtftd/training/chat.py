@@ -1,10 +1,10 @@
 """Chats as a base's own template writes them: what `apply_chat_template` of transformers gives, without importing it.
 
-Where a template does not know calls of tools, they stand in the turn that makes them, as Hermes and Qwen write them:
-`<tool_call>`, the call as JSON, `</tool_call>`, each on a line of its own. Where it refuses the turn of a tool, the
-answer is a user's turn between `<tool_response>` and `</tool_response>`. Where it wants user and assistant to take
-turns, or no system turn, turns of one side are joined, the system text goes to the first user's turn, and a missing
-user's turn says `Go on.`.
+Where a template does not know calls of tools, or not several beside words, they stand in the turn that makes them, as
+Hermes and Qwen write them: `<tool_call>`, the call as JSON, `</tool_call>`, each on a line of its own. Where it refuses
+the turn of a tool, the answer is a user's turn between `<tool_response>` and `</tool_response>`. Where it wants user
+and assistant to take turns, or no system turn at the beginning, turns of one side are joined, the system text goes to
+the first user's turn, and a missing user's turn says `Go on.`.
 """
 
 from __future__ import annotations

@@ -97,6 +97,16 @@ def test_packing_fills_rows_and_changes_nothing_else(tmp_path: Path) -> None:
     assert sorted(learned(epoch(packed)).split("<|im_end|>")) == sorted(learned(epoch(single)).split("<|im_end|>"))
 
 
+def test_what_weighs_nothing_is_no_example(tmp_path: Path) -> None:
+    """A step of it alone would teach nothing, and tell a loss of 0. Here: all that is more than some days old."""
+    fill(tmp_path, [entry(number, messages=session(number, 1)) for number in range(12)])
+    snapshot = build_snapshot(tmp_path, settings("gastown", half_life_days=0.3, least_recency=0.0)).id
+    weights = [row["weight"] for row in export(tmp_path, snapshot, "chat", split="train")]
+    weighed = sum(weight != 0 for weight in weights)
+    assert 0 < weighed < len(weights)
+    assert weighed == opened(tmp_path, snapshot).count
+
+
 def test_tokens_are_made_once(tmp_path: Path, snapshot: str) -> None:
     """A run that goes on reads what its first life made; a purged run leaves nothing."""
     first = opened(tmp_path, snapshot)
