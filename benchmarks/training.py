@@ -75,9 +75,10 @@ def _run(name: str, given: dict[str, Any], threads: int) -> dict[str, Any]:
 
 
 def _figures(run: dict[str, Any]) -> str:
+    told = f" ({run['estimated_bytes'] / 2**20:.0f} told)" if run["estimated_bytes"] else ""
     return (
         f"{run['units'] / run['seconds']:7.2f} /s   {run['units'] / run['cpu_s']:7.2f} /cpu-s   "
-        f"{run['peak_bytes'] / 2**20:6.0f} MiB   loss {run['losses'][0]:.4f} -> {run['losses'][-1]:.4f}"
+        f"{run['peak_bytes'] / 2**20:6.0f} MiB{told}   loss {run['losses'][0]:.4f} -> {run['losses'][-1]:.4f}"
     )
 
 

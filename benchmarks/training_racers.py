@@ -39,6 +39,8 @@ class Finish:
     units: int = 0
     """Supervised tokens, or pairs, in those seconds."""
     peak_bytes: int = 0
+    estimated_bytes: int = 0
+    """What we would have told before; 0 for those who do not."""
     losses: list[float] = field(default_factory=list)
 
 
@@ -99,6 +101,8 @@ def ours(race: Race) -> Finish:
     finish.units = lines[-1].supervised_tokens - lines[0].supervised_tokens
     if race.work.objective == "dpo":
         finish.units = race.work.batch_examples * (race.steps - 1)
+    shape = memory.read_shape(race.base)
+    finish.estimated_bytes = memory.estimate(shape, settings, row_tokens=examples.longest_row).total
     watch.fill(finish)
     return finish
 

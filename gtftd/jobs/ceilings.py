@@ -45,9 +45,22 @@ def impose(ceilings: Ceilings, name: str) -> Iterator[str]:
     except OSError as error:
         yield f"nice {ceilings.nice}: {error}"
     try:
+        _lower_session(ceilings.nice)
+    except OSError as error:
+        yield f"nice {ceilings.nice} of the session: {error}"
+    try:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
     except OSError as error:
         yield f"oom_score_adj {OOM_SCORE_ADJ}: {error}"
+
+
+def _lower_session(nice: int) -> None:
+    """Kernels with autogroups (sched(7)) share the processor among sessions first, and heed niceness within each alone:
+    a training in a session of its own would have as much as an agent. Nothing where others live in our session.
+    """
+    file = Path("/proc/self/autogroup")
+    if os.getsid(0) == os.getpid() and file.exists():
+        file.write_text(str(nice))
 
 
 def enter_cgroup(name: str, memory_bytes: int, own: Path | None = None) -> Path | None:

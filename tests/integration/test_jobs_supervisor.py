@@ -385,6 +385,8 @@ async def test_the_ceilings_are_really_set(tmp_path: Path) -> None:
         assert ["0", "0"] == limits["Max core file size"]
         assert "900" == (proc / "oom_score_adj").read_text().strip()
         assert (7, pid) == (int(stat[16]), int(stat[3])), "nice, and a session of its own"
+        if (autogroup := proc / "autogroup").exists() and autogroup.read_text():
+            assert "nice 7" == autogroup.read_text().partition(" ")[2].strip()
         told = json.loads((folder.path / "pid.json").read_text())
         assert (pid, start_ticks(pid or 0)) == (told["pid"], told["start_ticks"])
         assert [f"{pid} 3"] == starts(folder)
