@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -21,9 +22,10 @@ import torch
 from gguf import GGMLQuantizationType, GGUFReader, quants
 from safetensors.torch import load_file, save_file
 
-from gtftd.errors import Invalid, Missing, Refused
+from gtftd.errors import Conflict, Invalid, Missing, Refused
 from gtftd.programs.base import add_base
-from gtftd.schemas.training import ExportForm, LlamaQuestion
+from gtftd.programs.export import export
+from gtftd.schemas.training import ExportForm, ExportOrder, LlamaQuestion
 from gtftd.training.base_source import find_source
 from gtftd.training.export import FILES, Exporter, Source, template_of
 from gtftd.training.export_check import ask_source, check_gguf
@@ -212,6 +214,23 @@ def test_killed_it_leaves_nothing_half(of_gguf: Path, adapter: Path, tmp_path: P
             exporter.make(form)
         assert before == (out / "merged" / "export.json").read_bytes()
         assert ["lora-gguf", "merged"] == sorted(path.name for path in out.iterdir())
+
+
+def test_a_place_is_one_processes_and_must_be_writable(of_gguf: Path, adapter: Path, tmp_path: Path) -> None:
+    """What another one makes there stays; what cannot be written is said as such."""
+    order = ExportOrder(form="merged", base=str(of_gguf), adapters=(str(adapter),), name="m", to=str(tmp_path / "m"))
+    beside = tmp_path / ".m.export"
+    (beside / ".merged.tmp").mkdir(parents=True)
+    other = os.open(beside, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(Conflict, match="another process makes the same"):
+        export(order)
+    assert (beside / ".merged.tmp").is_dir()
+    os.close(other)
+    export(order)
+    assert ["m"] == [path.name for path in tmp_path.iterdir()]
+    with pytest.raises(Invalid, match="/proc/m cannot be made"):
+        export(order.model_copy(update={"to": "/proc/m"}))
 
 
 def test_another_adapter_is_exported_anew(adapter: Path, tmp_path: Path) -> None:
