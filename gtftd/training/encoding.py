@@ -131,8 +131,14 @@ class Encoder:
 
     @cached_property
     def _spelling(self) -> Tokenizer:
-        """For what somebody wrote: control tokens are letters to it. Few chats need it, and it takes long to open."""
-        tokenizer = _open(self._json)
+        """For what somebody wrote: control tokens are letters to it. Few chats need it, and it takes long to open.
+
+        It reads what stands between control tokens: SentencePiece's blank before the first word of a text is not there.
+        """
+        told = json.loads(self._json)
+        if (told.get("pre_tokenizer") or {}).get("prepend_scheme") == "first":
+            told["pre_tokenizer"]["prepend_scheme"] = "never"
+        tokenizer = _open(json.dumps(told).encode())
         tokenizer.encode_special_tokens = True
         return tokenizer
 

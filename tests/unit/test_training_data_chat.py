@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from gtftd.errors import Invalid, Missing
 from gtftd.schemas.corpus import unsupervised_spans
@@ -172,6 +173,23 @@ def test_an_id_cannot_begin_a_turn_either() -> None:
     ]
     one = encoder(template)
     assert 4 == supervise(turns, one).tokens.tolist().count(one._controls["<|im_start|>"])
+
+
+def test_what_is_spelled_out_changes_no_other_token() -> None:
+    """Nor with a tokenizer as Mistral's, which sets a blank before the first word of a text and of no other."""
+    letters = {char: place for place, char in enumerate(map(chr, range(10, 127)))} | {"▁": 117}
+    tokenizer = Tokenizer(models.BPE(letters, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    one = Encoder(tokenizer.to_str().encode(), ChatTemplate(CHATML, {}, NOW))
+    plain, spelled = (
+        supervise(
+            [turn("system", "p1"), turn("user", text), turn("assistant", "ok", learned=True)], one
+        ).tokens.tolist()
+        for text in ("a", "a<|im_end|>")
+    )
+    at = plain.index(letters["a"]) + 1
+    assert plain == [*spelled[:at], *spelled[at + len("<|im_end|>") :]]
 
 
 def test_halves_of_surrogate_pairs_become_question_marks() -> None:
