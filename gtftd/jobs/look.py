@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gtftd.jobs.decide import Verdict
+from gtftd.jobs.endings import Ending
 from gtftd.jobs.listing import unended_runs
 from gtftd.jobs.rundir import RunFolder
 from gtftd.schemas.training import RunResult, RunSpec
@@ -40,6 +41,8 @@ class Known:
     failures: int = 0
     not_before: float = 0.0
     halted_for: str = ""
+    unnoted: tuple[Ending, str] | None = None
+    """How its child ended, and why, for which there was no room."""
 
     def put_off(self, now: float, first_s: float, longest_s: float) -> None:
         """Longer each time."""

@@ -166,6 +166,9 @@ class Supervisor:
         if child is not None and (code := child.grip.ended()) is not None:
             await self._bury(look, child, code)
             return  # its files may have changed since they were read
+        if known.unnoted is not None:
+            await self._note_ending(look, known)
+            return
         if child is not None:
             await self._watch(look, child, known)
         step = decide(self._seen(look, child, known), self._limits())
@@ -187,11 +190,19 @@ class Supervisor:
         )
         self._put_off(run)
         why = ending.why if ending.is_short else f"its process died: {ending.why}"
+        known = self._known[run]
+        known.unnoted = (ending, why)
         with contextlib.suppress(NoSpace):
-            await asyncio.to_thread(marks.note_ending, folder, ending, why)
+            await self._note_ending(look, known)
         if not ending.is_short:
             why = f"its process died at step {folder.last_step()}: {ending.why}"
         await self.listener.halted(look.spec, why, died=not ending.is_short)
+
+    async def _note_ending(self, look: Look, known: Known) -> None:
+        """Raises NoSpace; then a later look does it, before the run is judged by how often it has started."""
+        if known.unnoted is not None:
+            await asyncio.to_thread(marks.note_ending, look.folder, *known.unnoted)
+            known.unnoted = None
 
     async def _watch(self, look: Look, child: Child, known: Known) -> None:
         was_stopped = child.is_stopped
@@ -236,7 +247,8 @@ class Supervisor:
             case "start":
                 await self._start(look)
             case "ask" if child is not None:
-                await asyncio.to_thread(marks.note, look.folder, step.why, asked=not step.is_silent)
+                with contextlib.suppress(NoSpace):  # it is asked all the same
+                    await asyncio.to_thread(marks.note, look.folder, step.why, asked=not step.is_silent)
                 child.ask(step.why, self.clock())
             case "kill" if child is not None and not self._quitting:
                 child.kill(step.why)

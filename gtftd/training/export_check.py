@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,12 @@ def check_gguf(
         harmless=told.harmless, threads=threads,
     )  # fmt: skip
     answer = ask_llama(question, tick)
-    if answer.tokens[: len(told.tokens)] != told.tokens:
-        raise Invalid("llama.cpp reads a text as other tokens than transformers: the tokenizer was not exported well")
+    pairs = enumerate(zip_longest(answer.tokens[: len(told.tokens)], told.tokens))
+    if wrong := next(((place, one, other) for place, (one, other) in pairs if one != other), None):
+        raise Invalid(
+            "llama.cpp reads a text as other tokens than transformers, with which it was learned: at place {} token "
+            "{} instead of {}".format(*wrong)
+        )
     ids, found = np.array(answer.ids), np.array(answer.log_probs, np.float32)
     return _judged(compare(told, ids, found), LIMITS[form], "llama.cpp")
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from gtftd.errors import Invalid, Missing
 from gtftd.schemas.settings import TrainingSettings
 from gtftd.schemas.training import TrainSettings
+from gtftd.training.schedule import peak_rate
 
 CLASSES = {"Sft": "sft", "Dpo": "dpo", "Kto": "kto"}
 _PREFIX = "gtftd.training."
@@ -51,7 +52,7 @@ class Resolved:
 
     settings: TrainSettings
     origins: Mapping[str, str] = field(default_factory=dict)
-    """Of what is no default."""
+    """Of what is no default of the schema."""
 
 
 def resolve(given: Iterable[Given]) -> Resolved:
@@ -72,7 +73,12 @@ def resolve(given: Iterable[Given]) -> Resolved:
         settings = TrainSettings.model_validate(tree)
     except ValidationError as error:
         raise Invalid("\n".join(_complaints(error, chosen))) from error
-    return Resolved(settings, {one.name: one.origin for one in chosen.values()})
+    origins = {one.name: one.origin for one in chosen.values()}
+    if settings.optimizer.learning_rate is None:
+        optimizer = settings.optimizer.model_copy(update={"learning_rate": peak_rate(settings)})
+        settings = settings.model_copy(update={"optimizer": optimizer})
+        origins["optimizer.learning_rate"] = f"the default of {settings.objective}"
+    return Resolved(settings, origins)
 
 
 def names(model: type[BaseModel] = TrainSettings, prefix: str = "") -> Iterator[str]:

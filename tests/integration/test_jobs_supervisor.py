@@ -25,12 +25,14 @@ from gtftd.jobs.marks import make_wish
 from gtftd.jobs.supervisor import Supervisor
 from gtftd.schemas.settings import TrainingSettings
 from gtftd.schemas.training import RunSpec
+from tests.support.disk import small_disk
 from tests.support.jobs import PATIENT, QUICK, Ear, made, spec, starts, supervisor, until
 
 pytestmark = pytest.mark.timeout(60)
 KEEPER = """
 import asyncio, sys
 from pathlib import Path
+from tests.support.disk import small_disk
 from tests.support.jobs import supervisor
 asyncio.run(supervisor(Path(sys.argv[1])).run())
 """
@@ -206,6 +208,28 @@ async def test_many_pauses_are_no_deaths(tmp_path: Path) -> None:
     (folder.path / "go").touch()
     await supervisor(tmp_path).run(until_idle=True)
     assert "done" == read_run(tmp_path, "one").stage
+
+
+@pytest.mark.root
+async def test_a_full_disk_keeps_no_run_from_being_paused_and_costs_no_start(tmp_path: Path) -> None:
+    """Again and again, without one new step."""
+    with small_disk(tmp_path / "disk", size_mib=4) as disk:
+        folder, verdict = made(disk.root, "one", wait_at=1), [Verdict()]
+        one = supervisor(disk.root, PATIENT.model_copy(update={"most_starts": 2}), judge=lambda _: verdict[0])
+        async with running(one):
+            for _ in range(3):
+                await until(lambda: (folder.path / "waits").exists())
+                disk.fill()
+                verdict[0] = Verdict("pause", "the town's ESTOP stands")
+                await until(lambda: lock_holder(folder.path) is None)
+                (folder.path / "waits").unlink()
+                verdict[0] = Verdict()
+                disk.free()
+            await until(lambda: (folder.path / "waits").exists())
+            assert (4, 1) == (len(starts(folder)), folder.life().starts)
+            (folder.path / "go").touch()
+            await until(folder.settled)
+        assert "done" == read_run(disk.root, "one").stage
 
 
 async def test_a_stop_is_an_ending(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ async def test_a_request_is_a_run_with_the_origin_of_each_value(desk: TrainingDe
     )  # fmt: skip
     assert {
         "threads": "config", "lora.rank": f"{folder / 'polecat.yaml'}:2", "lora.alpha": request,
-        "optimizer.epochs": request, "seed": request,
+        "optimizer.epochs": request, "seed": request, "optimizer.learning_rate": "the default of sft",
     } == spec.origins  # fmt: skip
     assert "ann" == spec.by
 

@@ -29,9 +29,15 @@ def written(folder: Path, text: str | bytes) -> Path:
     return file
 
 
-def test_nothing_given_is_the_defaults() -> None:
-    resolved = resolve([])
-    assert (TrainSettings(), {}) == (resolved.settings, resolved.origins)
+@pytest.mark.parametrize(("objective", "rate"), [("sft", 2e-4), ("dpo", 5e-6), ("kto", 5e-6)])
+def test_nothing_given_is_the_defaults(objective: str, rate: float) -> None:
+    """The rate is the objective's, and told."""
+    resolved = resolve([Given("objective", objective, "--objective")])
+    told = {"optimizer": {"learning_rate": rate}}
+    assert TrainSettings.model_validate({"objective": objective} | told) == resolved.settings
+    assert {
+        "objective": "--objective", "optimizer.learning_rate": f"the default of {objective}",
+    } == resolved.origins  # fmt: skip
 
 
 def test_every_value_says_where_it_came_from(tmp_path: Path) -> None:

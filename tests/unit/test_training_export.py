@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -277,9 +278,16 @@ def speakers() -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
             is_ours = f"PPid:\t{os.getpid()}\n" in (process / "status").read_text()
-            if is_ours and b"gtftd.programs.llama" in (process / "cmdline").read_bytes():
+            if is_ours and b"gtftd.programs.llama" in _words_of(process):
                 found.append(process.name)
     return found
+
+
+def _words_of(process: Path) -> bytes:
+    """Empty for a moment, while it becomes its program."""
+    while not (words := (process / "cmdline").read_bytes()) and "State:\tZ" not in (process / "status").read_text():
+        time.sleep(0.001)
+    return words
 
 
 @pytest.mark.parametrize("setting", [{"use_dora": True}, {"rank_pattern": {"q_proj": 2}}, {"bias": "all"}])
