@@ -1,4 +1,5 @@
-"""Low-rank linear layers and gated MLPs as single steps of autograd: half the activations, and no passes in between.
+"""Low-rank linear layers, gated MLPs and norms as single steps of autograd: half the activations, and no passes in
+between.
 
 What peft and transformers do in several operations, each of which keeps its result for the backward pass. The numbers
 are the same but for the order of additions. Used where every weight is float32; elsewhere layers stay as they are.
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ADAPTER = "default"
+_NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")
+"""Classes of transformers that say weight * x / sqrt(mean(x x) + epsilon); others so named add one to the weight."""
 
 
 def fuse(model: nn.Module) -> int:
@@ -25,6 +28,9 @@ def fuse(model: nn.Module) -> int:
             count += 1
         elif _is_plain(module):
             module.forward = _Linear(module)
+            count += 1
+        elif _is_norm(module):
+            module.forward = _Norm(module)
             count += 1
     return count
 
@@ -54,6 +60,12 @@ def _is_gated(module: Any) -> bool:
     if not all(part is not None and _is_plain(part) and part.get_base_layer().bias is None for part in parts):
         return False
     return isinstance(getattr(module, "act_fn", None), nn.SiLU | type(ACT2FN["silu"]))
+
+
+def _is_norm(module: Any) -> bool:
+    if type(module).__name__ not in _NORMS:
+        return False
+    return module.weight.dtype == torch.float32 and not module.weight.requires_grad
 
 
 class _Layer:
@@ -110,6 +122,36 @@ class _Gated:
         factors = (*gate.factors, *up.factors, *down.factors)
         out: Tensor = _LowRankGated.apply(x, scales, *factors)  # type: ignore[no-untyped-call]
         return out
+
+
+class _Norm:
+    """In the place of a norm's `forward`; `module` is not held, so that it can be given back."""
+
+    def __init__(self, module: Any) -> None:
+        self._weight: Tensor = module.weight
+        self._epsilon = float(module.variance_epsilon)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        out: Tensor = _RmsNorm.apply(x, self._weight, self._epsilon)  # type: ignore[no-untyped-call]
+        return out
+
+
+class _RmsNorm(torch.autograd.Function):
+    """Kept are x and one number a token."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        square = torch.mul(x, x, out=_scratch(0, x))
+        rate = square.mean(-1, keepdim=True).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, rate, weight)
+        return (x * rate).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
+        x, rate, weight = ctx.saved_tensors
+        gradient = torch.mul(outputs[0], weight, out=_scratch(0, outputs[0]))
+        along = torch.mul(gradient, x, out=_scratch(1, gradient)).mean(-1, keepdim=True)
+        return (gradient * rate).addcmul_(x, along.mul_(rate.pow(3)), value=-1), None, None
 
 
 class _LowRank(torch.autograd.Function):

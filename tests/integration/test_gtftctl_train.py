@@ -262,6 +262,7 @@ def test_settings_of_the_role_come_from_the_folder(desk: TrainingDesk) -> None:
         "objective": f"{folder / 'polecat.yaml'}:1",
         "threads": "config",
         "seed": "--set",
+        "optimizer.learning_rate": "the default of sft",
     } == seen["origins"]
     assert "lora.rank = 4   (" in desk.well("show", "one")
 

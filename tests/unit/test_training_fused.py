@@ -23,13 +23,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])
 def test_every_layer_of_the_known_families_is_fused(tmp_path: Path, family: str) -> None:
-    """The attention's four projections and the MLP's three, and the MLP as a whole."""
+    """The attention's four projections and the MLP's three, and the MLP as a whole; norms, of queries and keys too."""
     model: Any = adapted(tiny_base(tmp_path / family, family=family))
-    assert fuse(model) == model.config.num_hidden_layers * 8
+    norms = 4 if family == "qwen3" else 2
+    assert fuse(model) == model.config.num_hidden_layers * (8 + norms) + 1
 
 
-def test_answers_and_gradients_are_those_of_peft(base: Path) -> None:
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_answers_and_gradients_are_those_of_peft(tmp_path: Path, family: str) -> None:
     """With the adapter on, and with an adapter that does something."""
+    base = tiny_base(tmp_path / "base", family=family)
     plain, fused = adapted(base), adapted(base)
     assert fuse(fused)
     ours, theirs = answer(fused), answer(plain)
@@ -54,7 +57,8 @@ def test_what_peft_does_otherwise_is_left_to_it(base: Path, what: str) -> None:
         model.to(torch.bfloat16)
     if what == "merged":
         model.merge_adapter()
-    assert fuse(model) == 0
+    norms = 0 if what == "bfloat16" else model.config.num_hidden_layers * 2 + 1
+    assert fuse(model) == norms
 
 
 def adapted(base: Path, *, dropout: float = 0.0) -> nn.Module:
