@@ -212,16 +212,17 @@ async def test_many_pauses_are_no_deaths(tmp_path: Path) -> None:
 
 @pytest.mark.root
 async def test_a_full_disk_keeps_no_run_from_being_paused_and_costs_no_start(tmp_path: Path) -> None:
-    """Again and again, without one new step."""
+    """Again and again, without one new step. The disk is freed when its end was found and could not be noted."""
+    no_room = "halted: no room on the disk; it goes on from its last checkpoint when there is"
     with small_disk(tmp_path / "disk", size_mib=4) as disk:
         folder, verdict = made(disk.root, "one", wait_at=1), [Verdict()]
         one = supervisor(disk.root, PATIENT.model_copy(update={"most_starts": 2}), judge=lambda _: verdict[0])
         async with running(one):
-            for _ in range(3):
+            for number in range(1, 4):
                 await until(lambda: (folder.path / "waits").exists())
                 disk.fill()
                 verdict[0] = Verdict("pause", "the town's ESTOP stands")
-                await until(lambda: lock_holder(folder.path) is None)
+                await until(lambda number=number: number == ear_of(one).of("one").count(no_room))
                 (folder.path / "waits").unlink()
                 verdict[0] = Verdict()
                 disk.free()
