@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,11 @@ def choose_threads(
     cores = cores or len(os.sched_getaffinity(0))
     load = load_average() if load is None else load
     return 1 if load > cores / 2 else cores
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL`; those of real time have none."""
+    return signal.Signals(number).name if number in {*map(int, signal.Signals)} else f"signal {number}"
 
 
 class OomWatch:

@@ -6,6 +6,8 @@ import os
 import signal
 from dataclasses import dataclass
 
+from gtftd.machine import signal_name
+
 NO_ROOM = os.EX_CANTCREAT
 """The exit code of a child that could not write what it learned: its last checkpoint stands, and once there is room it
 may go on."""
@@ -38,12 +40,7 @@ def read_ending(code: int, *, asked: str, oom_killed: bool, is_full: bool, last_
         return Ending(asked)
     if oom_killed and code in (-signal.SIGKILL, _UNKNOWN):
         return Ending("killed by the kernel, which had no memory left for it", wanted_memory=True)
-    how = f"killed by {_name_of(-code)}" if code < 0 else f"ended with status {code}" if code else "left no result"
+    how = f"killed by {signal_name(-code)}" if code < 0 else f"ended with status {code}" if code else "left no result"
     if any(word in last_words for word in _WORDS):
         return Ending(f"{how}: memory was refused to it", wanted_memory=True)
     return Ending(how)
-
-
-def _name_of(number: int) -> str:
-    """Signals of real time have none."""
-    return signal.Signals(number).name if number in {*map(int, signal.Signals)} else f"signal {number}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from gtftd import errors
 from gtftd.errors import GtftdError, Invalid, NonRetriable
+from gtftd.machine import signal_name
 
 _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
@@ -43,9 +44,8 @@ def threads_of(count: int) -> Mapping[str, str]:
 
 
 def _killed(number: int, task: str) -> GtftdError:
-    why = signal.Signals(number).name if number in {*map(int, signal.Signals)} else str(number)
     hint = "; the kernel does that when memory is short: free some" if number == signal.SIGKILL else ""
-    return NonRetriable(f"the process that {task} was ended by {why}{hint}; nothing was made")
+    return NonRetriable(f"the process that {task} was ended by {signal_name(number)}{hint}; nothing was made")
 
 
 def _broken(stderr: str, task: str) -> GtftdError:

@@ -87,12 +87,12 @@ def check_gguf(
         harmless=told.harmless, threads=threads,
     )  # fmt: skip
     answer = ask_llama(question, tick)
-    pairs = enumerate(zip_longest(answer.tokens[: len(told.tokens)], told.tokens))
-    if wrong := next(((place, one, other) for place, (one, other) in pairs if one != other), None):
-        raise Invalid(
-            "llama.cpp reads a text as other tokens than transformers, with which it was learned: at place {} token "
-            "{} instead of {}".format(*wrong)
-        )
+    for place, (read, meant) in enumerate(zip_longest(answer.tokens[: len(told.tokens)], told.tokens)):
+        if read != meant:
+            raise Invalid(
+                "llama.cpp reads a text as other tokens than transformers, with which it was learned: at place "
+                f"{place} token {read} instead of {meant}"
+            )
     ids, found = np.array(answer.ids), np.array(answer.log_probs, np.float32)
     return _judged(compare(told, ids, found), LIMITS[form], "llama.cpp")
 

@@ -69,7 +69,7 @@ def _is_norm(module: Any) -> bool:
 
 
 class _Layer:
-    """One linear layer with its adapter; nothing of it is held, so that it can be given back."""
+    """One linear layer with its adapter; its weights are not held, so that they can be given back."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -125,14 +125,14 @@ class _Gated:
 
 
 class _Norm:
-    """In the place of a norm's `forward`; `module` is not held, so that it can be given back."""
+    """In the place of a norm's `forward`; its weight is not held, so that it can be given back."""
 
     def __init__(self, module: Any) -> None:
-        self._weight: Tensor = module.weight
-        self._epsilon = float(module.variance_epsilon)
+        self._module = module
 
     def __call__(self, x: Tensor) -> Tensor:
-        out: Tensor = _RmsNorm.apply(x, self._weight, self._epsilon)  # type: ignore[no-untyped-call]
+        module = self._module
+        out: Tensor = _RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
         return out
 
 
