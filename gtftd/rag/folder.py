@@ -44,11 +44,12 @@ class FolderLock:
 
 
 def bytes_in(folder: Path) -> int:
-    """Of all files below; those that vanish meanwhile are not counted."""
+    """Of all files below; files and folders that vanish meanwhile are not counted."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
+    for here, _, names in os.walk(folder):  # `rglob` raises when a folder goes that it is about to look into
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(here, name).lstat().st_size
     return total
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,10 +69,8 @@ def rollout_files(codex_dirs: Iterable[Path]) -> Iterator[Path]:
     """Every rollout, those that were archived too; a compressed one (`.jsonl.zst`) is none."""
     for folder in codex_dirs:
         for name in _FOLDERS:
-            try:
-                yield from (folder / name).rglob("rollout-*.jsonl")
-            except OSError:
-                continue
+            for here, _, files in os.walk(folder / name):
+                yield from (Path(here, file) for file in fnmatch.filter(files, "rollout-*.jsonl"))
 
 
 def find_rollout(session_id: str, codex_dirs: Iterable[Path]) -> Path | None:

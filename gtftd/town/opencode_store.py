@@ -6,6 +6,7 @@ database, `<database>/<session>`, which is no file.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections import Counter
@@ -55,7 +56,9 @@ def databases(folder: Path, named: Path | None = None) -> list[Path]:
 
 
 def session_files(folder: Path) -> Iterator[Path]:
-    yield from (folder / "storage" / "session").glob(f"*/{SESSION_ID_START}*.json")
+    sessions = folder / "storage" / "session"
+    for found in glob.iglob(f"*/{SESSION_ID_START}*.json", root_dir=sessions):  # noqa: PTH207  # Path's raises when a folder goes
+        yield sessions / found
 
 
 def read_head(path: Path) -> Mapping[str, object] | None:
