@@ -1,13 +1,16 @@
 """The first 20 steps beside TRL: the same fresh adapter, the same batches in the same order, one process.
 
-Compared are the loss of each step, the gradient of each step (all of it, as a vector), and the adapter at the end.
+Compared are the loss of each step, the gradient of each step (all of it, as a vector), and the adapter at the end: of
+both with each other, and of each with TRL in float64, which says whose rounding a difference is.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor
 from training_data import Work, as_trl, make
 from training_racers import Race, _trainer
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 STEPS = 20
 
@@ -25,18 +29,31 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         work, options.base, folder / "data", options.threads, STEPS, 2e-4 if options.objective == "sft" else 5e-5,
         adapter=str(folder / "adapter"),
     )  # fmt: skip
-    losses, gradients, ended = _ours(race)
-    their_losses, their_gradients, their_end = _trl(race)
-    worst_loss = max(abs(a - b) / abs(b) for a, b in zip(losses, their_losses, strict=True))
-    off = [_apart(a, b) for a, b in zip(gradients, their_gradients, strict=True)]
-    print(f"losses      ours {losses[0]:.7f} ... {losses[-1]:.7f}")
-    print(f"            theirs {their_losses[0]:.7f} ... {their_losses[-1]:.7f}")
-    print(f"            worst relative difference of {STEPS} steps: {worst_loss:.2e}")
-    print(f"gradients   of the first step apart by {off[0]:.2e}, worst of {STEPS} steps {max(off):.2e}")
-    print(f"adapter     at the end apart by {_apart(ended, their_end):.2e}")
+    ours, theirs = _ours(race), _trl(race, torch.float32)
+    with _norms_in_float64():
+        exact = _trl(race, torch.float64)
+    print(f"losses of TRL in float64: {exact.losses[0]:.7f} ... {exact.losses[-1]:.7f}; {STEPS} steps")
+    print(f"{'':24}{'worst loss':>12}{'gradient: first':>18}{'worst':>10}{'adapter':>10}")
+    for name, one, other in (
+        ("ours and TRL", ours, theirs),
+        ("ours and TRL in float64", ours, exact),
+        ("TRL and TRL in float64", theirs, exact),
+    ):
+        loss = max(abs(a - b) / abs(b) for a, b in zip(one.losses, other.losses, strict=True))
+        off = [_apart(a, b) for a, b in zip(one.gradients, other.gradients, strict=True)]
+        print(f"{name:24}{loss:12.1e}{off[0]:18.1e}{max(off):10.1e}{_apart(one.adapter, other.adapter):10.1e}")
 
 
-def _ours(race: Race) -> tuple[list[float], list[Tensor], Tensor]:
+@dataclass(frozen=True)
+class Steps:
+    """What came of one contestant's steps; tensors in one line each, float64."""
+
+    losses: list[float]
+    gradients: list[Tensor]
+    adapter: Tensor
+
+
+def _ours(race: Race) -> Steps:
     from gtftd.schemas.training import TrainSettings
     from gtftd.training import determinism
     from gtftd.training.batches import Cursor
@@ -64,7 +81,7 @@ def _ours(race: Race) -> tuple[list[float], list[Tensor], Tensor]:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, STEPS, peak=race.rate, warmup_share=0.0)
         optimizer.step()
-    return losses, gradients, _line(_named(learner.causal))
+    return Steps(losses, gradients, _line(_named(learner.causal)))
 
 
 def _backward(piece: Tensor) -> float:
@@ -72,7 +89,7 @@ def _backward(piece: Tensor) -> float:
     return piece.item()
 
 
-def _trl(race: Race) -> tuple[list[float], list[Tensor], Tensor]:
+def _trl(race: Race, dtype: torch.dtype) -> Steps:
     from datasets import Dataset
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
@@ -80,7 +97,7 @@ def _trl(race: Race) -> tuple[list[float], list[Tensor], Tensor]:
     from gtftd.training.schedule import learning_rate
 
     rows = Dataset.from_list(as_trl(make(race.work, race.base, race.data)))
-    model: Any = AutoModelForCausalLM.from_pretrained(race.base, dtype=torch.float32, attn_implementation="sdpa")
+    model: Any = AutoModelForCausalLM.from_pretrained(race.base, dtype=dtype, attn_implementation="sdpa")
     model = PeftModel.from_pretrained(model, race.adapter, is_trainable=True)
     gradients: list[Tensor] = []
 
@@ -99,7 +116,23 @@ def _trl(race: Race) -> tuple[list[float], list[Tensor], Tensor]:
         trainer.add_callback(Look())
         trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return losses, gradients, _line(_named(model))
+    return Steps(losses, gradients, _line(_named(model)))
+
+
+@contextmanager
+def _norms_in_float64() -> Iterator[None]:
+    """Those of transformers go through float32, whatever they are given."""
+    before = LlamaRMSNorm.forward
+
+    def forward(self: Any, hidden: Tensor) -> Tensor:
+        weight: Tensor = self.weight
+        return weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+    LlamaRMSNorm.forward = forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        LlamaRMSNorm.forward = before  # type: ignore[method-assign]
 
 
 def _rate(race: Race, learning_rate: Callable[..., float]) -> Callable[[int], float]:
@@ -129,7 +162,7 @@ def _short(name: str) -> str:
 
 
 def _line(tensors: dict[str, Tensor]) -> Tensor:
-    return torch.cat([tensor.flatten() for tensor in tensors.values()])
+    return torch.cat([tensor.flatten().double() for tensor in tensors.values()])
 
 
 def _apart(one: Tensor, other: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from gtftd.errors import Refused
@@ -27,8 +28,19 @@ def read_run(state_dir: Path, run: str) -> RunView:
 
 def unended_runs(state_dir: Path) -> list[RunFolder]:
     """Those of which something is still to be done, in the order in which they were asked for."""
-    known = [(folder.try_spec(), folder) for folder in all_runs(state_dir) if folder.settled() is None]
+    known = [(folder.try_spec(), folder) for folder in all_runs(state_dir) if not _has_settled(folder)]
     return [folder for spec, folder in sorted(((s, f) for s, f in known if s), key=lambda one: _order(one[0]))]
+
+
+def _has_settled(folder: RunFolder) -> bool:
+    """Read once for each writing of it: the supervisor asks every second, of every run that there ever was."""
+    mark = folder.settled_mark()
+    return mark is not None and _reads_settled(folder, mark)
+
+
+@lru_cache(maxsize=100_000)
+def _reads_settled(folder: RunFolder, _mark: tuple[int, int, int]) -> bool:
+    return folder.settled() is not None
 
 
 def wish(state_dir: Path, run: str, will: Will, by: str) -> RunView:

@@ -104,6 +104,14 @@ class RunFolder:
     def settled(self) -> Settled | None:
         return self._read(SETTLED, Settled)
 
+    def settled_mark(self) -> tuple[int, int, int] | None:
+        """Differs after each writing of that; None where it was not written."""
+        try:
+            status = (self.path / SETTLED).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
     def write_settled(self, settled: Settled) -> None:
         write_atomic(self.path / SETTLED, settled.model_dump_json().encode())
 

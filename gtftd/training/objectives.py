@@ -146,9 +146,13 @@ def lay_pair(pair: Pair) -> Layout:
 
 
 def log_probs(learner: Learner, layout: Layout, completions: int) -> Tensor:
-    """(completions,): summed over the supervised tokens of each; 0 for one without any."""
+    """(completions,) in float64: summed over the supervised tokens of each; 0 for one without any.
+
+    Ratios are small differences of large sums: of -2000 float32 keeps 1e-4, and the first losses hang on less.
+    """
     losses, targets = learner.token_losses(layout)
-    per_completion = [losses[targets.branches == branch].sum() for branch in range(1, completions + 1)]
+    exact = losses.double()
+    per_completion = [exact[targets.branches == branch].sum() for branch in range(1, completions + 1)]
     return -torch.stack(per_completion)
 
 
