@@ -37,6 +37,17 @@ def nothing_left_behind() -> Iterator[None]:
 
 
 @pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models of this process compute in float32 on the CPU, on machines with a GPU or units for bfloat16, too."""
+    import torch
+
+    from gtftd.training import model
+
+    monkeypatch.setattr(model, "choose_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(model, "choose_dtype", lambda _device: torch.float32)
+
+
+@pytest.fixture
 def shared_data() -> Path:
     """The real exports beside the project; a test that wants them is skipped where they are not."""
     folder = Path(__file__).parents[2] / "shared" / "data"

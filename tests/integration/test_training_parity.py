@@ -25,6 +25,7 @@ STEPS = 20
 RATE = 2e-4
 TOLERANCE = 1e-5
 """Relative, float32: sums over tokens, rows and padding come in another order."""
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from gtftd.training.fused import fuse
 from gtftd.training.model import load_base
 from tests.support.tiny_base import tiny_base
 
+pytestmark = pytest.mark.usefixtures("float32")
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -26,6 +26,7 @@ from tests.support.training_run import apart, some_completion, some_pair, some_r
 
 FLOAT = 1e-5
 """Sums of float32 in another order: about a hundred roundings of 6e-8."""
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 def make_learner(
