@@ -1,6 +1,6 @@
 """Training against TRL with PEFT: the same examples, base, adapter settings, rate and threads, in turns.
 
-Run: python benchmarks/training.py --base DIR [--objective sft|dpo] [--rounds N] [--threads N]
+Run: python benchmarks/training.py --base DIR [--objective sft|dpo] [--dtype bfloat16] [--rounds N]
      python benchmarks/training.py --base DIR --parity
      python benchmarks/training.py --make-llama DIR --base DIR     a random 56M Llama with the tokenizer of --base
 Needs `pip install -e '.[train]' trl==1.16.0`. DIR: a base as `gtftctl base list` shows it. Each racer is a process of
@@ -45,7 +45,7 @@ def race(options: argparse.Namespace, folder: Path) -> None:
     data = folder / "data"
     print("examples  ", describe(make(work, options.base, data)))
     given = {"work": asdict(work), "base": str(options.base), "data": str(data), "threads": options.threads}
-    given |= {"steps": options.steps, "rate": 2e-4 if options.objective == "sft" else 5e-6}
+    given |= {"dtype": options.dtype, "steps": options.steps, "rate": 2e-4 if options.objective == "sft" else 5e-6}
     names = ["ours", "trl", *(["trl-checkpointing"] if options.checkpointing else [])]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(options.rounds):
@@ -110,6 +110,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=1024, help="of a window, and of a packed row")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the base, for both")
     parser.add_argument("--checkpointing", action="store_true", help="TRL as it recomputes activations, too")
     parser.add_argument("--parity", action="store_true")
     parser.add_argument("--make-llama", type=Path)

@@ -65,7 +65,7 @@ def _ours(race: Race) -> Steps:
     settings = TrainSettings.model_validate({"objective": race.work.objective})
     examples = make(race.work, race.base, race.data)
     determinism.prepare(race.threads)
-    causal = load_base(race.base)
+    causal = load_base(race.base, dtype=torch.float32)
     determinism.seed(0)
     learner = attach(causal, settings.lora, begin=None, kind="role")
     write_adapter(learner, Path(race.adapter), base_name="base")

@@ -30,6 +30,8 @@ class Race:
     rate: float = 2e-4
     adapter: str = ""
     """A fresh adapter that both begin from; empty: each makes its own."""
+    dtype: str = "float32"
+    """Of the base; adapters are float32."""
 
 
 @dataclass
@@ -60,6 +62,8 @@ class Watch:
 
 
 def ours(race: Race) -> Finish:
+    import torch
+
     from gtftd.programs.train import CHECKPOINTS
     from gtftd.schemas.training import TrainSettings
     from gtftd.training import determinism
@@ -75,9 +79,9 @@ def ours(race: Race) -> Finish:
          "optimizer": {"batch_examples": race.work.batch_examples, "learning_rate": race.rate, "steps": race.steps}}
     )  # fmt: skip
     examples = make(race.work, race.base, race.data)
-    memory.give_back_at_once()
+    memory.use_blocks_again()
     determinism.prepare(race.threads)
-    causal = load_base(race.base)
+    causal = load_base(race.base, dtype=getattr(torch, race.dtype))
     determinism.seed(0)
     learner = attach(causal, settings.lora, begin=Path(race.adapter) if race.adapter else None, kind="role")
     watch = Watch()
@@ -102,13 +106,15 @@ def ours(race: Race) -> Finish:
     if race.work.objective == "dpo":
         finish.units = race.work.batch_examples * (race.steps - 1)
     shape = memory.read_shape(race.base)
-    finish.estimated_bytes = memory.estimate(shape, settings, row_tokens=examples.longest_row).total
+    finish.estimated_bytes = memory.estimate(
+        shape, settings, row_tokens=examples.longest_row, weight_bytes=causal.dtype.itemsize
+    ).total
     watch.fill(finish)
     return finish
 
 
 def trl(race: Race, *, checkpointing: bool = False) -> Finish:
-    """TRL with PEFT: its own packing for SFT, its own loss kernels, float32, the same adapter."""
+    """TRL with PEFT: its own packing for SFT, its own loss kernels, the same adapter."""
     import torch
 
     torch.set_num_threads(race.threads)
@@ -120,7 +126,8 @@ def trl(race: Race, *, checkpointing: bool = False) -> Finish:
     examples = make(race.work, race.base, race.data)
     rows = as_trl(examples)
     watch, counted = Watch(), [0]
-    model: Any = AutoModelForCausalLM.from_pretrained(race.base, dtype=torch.float32, attn_implementation="sdpa")
+    dtype = getattr(torch, race.dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(race.base, dtype=dtype, attn_implementation="sdpa")
     tokenizer = AutoTokenizer.from_pretrained(race.base)
     config: Any = LoraConfig(
         r=16, lora_alpha=32.0, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
@@ -165,9 +172,9 @@ def _trainer(
 
     common: dict[str, Any] = {
         "output_dir": folder, "per_device_train_batch_size": 1, "max_steps": race.steps, "learning_rate": race.rate,
-        "bf16": False, "gradient_checkpointing": checkpointing, "logging_steps": 1, "save_strategy": "no",
-        "report_to": "none", "use_cpu": not torch.cuda.is_available(), "max_grad_norm": 1.0, "seed": 0,
-        "lr_scheduler_type": "cosine", "dataloader_pin_memory": False, "disable_tqdm": True,
+        "bf16": race.dtype == "bfloat16", "gradient_checkpointing": checkpointing, "logging_steps": 1,
+        "save_strategy": "no", "report_to": "none", "use_cpu": not torch.cuda.is_available(), "max_grad_norm": 1.0,
+        "seed": 0, "lr_scheduler_type": "cosine", "dataloader_pin_memory": False, "disable_tqdm": True,
     }  # fmt: skip
     if race.work.objective == "dpo":
         args = DPOConfig(

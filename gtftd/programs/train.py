@@ -294,7 +294,7 @@ def _check_memory(spec: RunSpec, train: Examples, *, has_begun: bool) -> None:
         return
     needed = memory.estimate(shape, settings, row_tokens=train.longest_row, weight_bytes=weight_bytes)
     memory.check_room(needed, settings, free, has_begun=has_begun)
-    memory.give_back_at_once()
+    memory.use_blocks_again()
     log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from gtftd.training.layout import Layout
+from gtftd.training.lengths import lengthen
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -74,23 +75,22 @@ def forward(
         if one.prompt:
             keys = torch.cat([key[:, :, : one.prompt], keys], 2)
             values = torch.cat([value[:, :, : one.prompt], values], 2)
-        mask = _mask(one, sliding_window, query.device)
-        parts.append(
-            scaled_dot_product_attention(
-                query[:, :, own], keys, values, attn_mask=mask, dropout_p=dropout, scale=scaling, is_causal=mask is None
-            )
+        queries, keys, values = (lengthen(tensor) for tensor in (query[:, :, own], keys, values))
+        mask = _mask(one, sliding_window, queries, keys)
+        out = scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, dropout_p=dropout, scale=scaling, is_causal=mask is None
         )
+        parts.append(out[:, :, : one.end - one.start])
     whole = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
     return whole.transpose(1, 2).contiguous(), None
 
 
-def _mask(one: Stretch, window: int | None, device: torch.device) -> Tensor | None:
-    """(own, prompt + own); None where plain causality says it."""
-    own = one.end - one.start
-    seen = one.prompt + own
+def _mask(one: Stretch, window: int | None, queries: Tensor, keys: Tensor) -> Tensor | None:
+    """(queries, keys); None where plain causality says it."""
+    own, seen = queries.shape[-2], keys.shape[-2]
     if not one.prompt and (window is None or own <= window):
         return None
-    mask = torch.ones(own, seen, dtype=torch.bool, device=device).tril(one.prompt)
+    mask = torch.ones(own, seen, dtype=torch.bool, device=queries.device).tril(one.prompt)
     return mask if window is None else mask.triu(one.prompt - window + 1)
 
 

@@ -1,13 +1,15 @@
-"""Low-rank linear layers, gated MLPs and norms as single steps of autograd: half the activations, and no passes in
-between.
+"""Low-rank linear layers, gated MLPs, norms and turned positions as single steps of autograd: half the activations,
+and no passes in between.
 
-What peft and transformers do in several operations, each of which keeps its result for the backward pass. The numbers
-are the same but for the order of additions. Used where every weight is float32; elsewhere layers stay as they are.
+What peft and transformers do in several operations, each of which keeps its result for the backward pass. In float32
+the numbers are the same but for the order of additions. In bfloat16 what an adapter adds is summed with what the base
+says before that is rounded: peft rounds both, and a young adapter, which adds less than half a last bit, learns less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -17,6 +19,10 @@ from torch.nn import functional
 ADAPTER = "default"
 _NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")
 """Classes of transformers that say weight * x / sqrt(mean(x x) + epsilon); others so named add one to the weight."""
+_ATTENTIONS = ("LlamaAttention", "MistralAttention", "Qwen2Attention", "Qwen3Attention")
+_TURN = "apply_rotary_pos_emb"
+"""What those call by this name turns the second half of each head against the first (Su et al. 2021)."""
+_DTYPES = (torch.float32, torch.bfloat16)
 
 
 def fuse(model: nn.Module) -> int:
@@ -32,11 +38,14 @@ def fuse(model: nn.Module) -> int:
         elif _is_norm(module):
             module.forward = _Norm(module)
             count += 1
+        elif _is_attention(module):
+            module.forward = MethodType(_attention(type(module)), module)
+            count += 1
     return count
 
 
 def _is_plain(module: Any) -> bool:
-    """A linear layer with one ordinary low-rank adapter, all in float32."""
+    """A linear layer with one ordinary low-rank adapter."""
     if not hasattr(module, "lora_A") or list(getattr(module, "active_adapters", ())) != [ADAPTER]:
         return False
     base = module.get_base_layer()
@@ -49,7 +58,7 @@ def _is_plain(module: Any) -> bool:
         or high.bias is not None
     ):
         return False
-    return all(part.weight.dtype == torch.float32 for part in (base, low, high))
+    return base.weight.dtype in _DTYPES and all(part.weight.dtype == torch.float32 for part in (low, high))
 
 
 def _is_gated(module: Any) -> bool:
@@ -65,7 +74,24 @@ def _is_gated(module: Any) -> bool:
 def _is_norm(module: Any) -> bool:
     if type(module).__name__ not in _NORMS:
         return False
-    return module.weight.dtype == torch.float32 and not module.weight.requires_grad
+    return module.weight.dtype in _DTYPES and not module.weight.requires_grad
+
+
+def _is_attention(module: Any) -> bool:
+    kind = type(module)
+    if kind.__name__ not in _ATTENTIONS or not isinstance(kind.forward, FunctionType):
+        return False
+    return _TURN in kind.forward.__code__.co_names
+
+
+def _attention(kind: type[nn.Module]) -> Callable[..., Any]:
+    """The family's own `forward`, with our `turn` in the place of theirs: one module's alone, nothing is patched."""
+    theirs: Any = kind.forward
+    ours = FunctionType(
+        theirs.__code__, {**theirs.__globals__, _TURN: _turn}, theirs.__name__, theirs.__defaults__, theirs.__closure__
+    )
+    ours.__kwdefaults__ = theirs.__kwdefaults__
+    return ours
 
 
 class _Layer:
@@ -91,7 +117,11 @@ class _Layer:
         return module.get_base_layer().weight, module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight
 
     def plain(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.factors[0], self.bias)
+        """To the bit what an adapter says that adds nothing."""
+        weight, low, high = self.factors
+        flat = x.reshape(-1, x.shape[-1])
+        out, _ = _apply(flat, (weight, low, torch.zeros_like(high)), self.scale, self.bias)
+        return out.view(*x.shape[:-1], -1)
 
 
 class _Linear:
@@ -137,21 +167,52 @@ class _Norm:
 
 
 class _RmsNorm(torch.autograd.Function):
-    """Kept are x and one number a token."""
+    """Kept are x and one number a token. Reckoned in float32."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        square = torch.mul(x, x, out=_scratch(0, x))
+        wide = _widened(x)
+        square = torch.mul(wide, wide, out=_scratch(1, wide))
         rate = square.mean(-1, keepdim=True).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, rate, weight)
-        return (x * rate).mul_(weight)
+        return (wide * rate).to(x.dtype).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
         x, rate, weight = ctx.saved_tensors
-        gradient = torch.mul(outputs[0], weight, out=_scratch(0, outputs[0]))
-        along = torch.mul(gradient, x, out=_scratch(1, gradient)).mean(-1, keepdim=True)
-        return (gradient * rate).addcmul_(x, along.mul_(rate.pow(3)), value=-1), None, None
+        wide = _widened(x)
+        gradient = torch.mul(outputs[0], weight, out=_scratch(1, wide))
+        along = torch.mul(gradient, wide, out=_scratch(2, wide)).mean(-1, keepdim=True)
+        back = (gradient * rate).addcmul_(wide, along.mul_(rate.pow(3)), value=-1)
+        return back.to(x.dtype), None, None
+
+
+def _turn(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """(1, heads, length, head) each; cosines and sines (1, length, head)."""
+    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+    return _Turn.apply(query, cos, sin), _Turn.apply(key, cos, sin)  # type: ignore[no-untyped-call]
+
+
+class _Turn(torch.autograd.Function):
+    """Nothing is kept but the angles, which all layers share; one block is made instead of five."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        half = x.shape[-1] // 2
+        out = x * cos
+        out[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+        out[..., half:].addcmul_(x[..., :half], sin[..., half:])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,), (cos, sin) = outputs, ctx.saved_tensors
+        half = gradient.shape[-1] // 2
+        back = gradient * cos
+        back[..., :half].addcmul_(gradient[..., half:], sin[..., half:])
+        back[..., half:].addcmul_(gradient[..., :half], sin[..., :half], value=-1)
+        return back, None, None
 
 
 class _LowRank(torch.autograd.Function):
@@ -205,22 +266,31 @@ class _LowRankGated(torch.autograd.Function):
         return (whole, None, None, *gate_back, None, *up_back, None, *down_back)
 
 
-_workspace: dict[int, Tensor] = {}
+_workspace: dict[tuple[int, torch.dtype], Tensor] = {}
 
 
-def _scratch(slot: int, like: Tensor) -> Tensor:
+def _scratch(slot: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Memory for what lives no longer than one step, used again and again: a new block each time is dear."""
-    found = _workspace.get(slot)
+    key = (slot, dtype or like.dtype)
+    found = _workspace.get(key)
     if found is None or found.numel() < like.numel() or found.device != like.device:
-        found = _workspace[slot] = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
+        found = _workspace[key] = torch.empty(like.numel(), dtype=key[1], device=like.device)
     return found[: like.numel()].view(like.shape)
+
+
+def _widened(x: Tensor) -> Tensor:
+    """As float32: itself, or in the first of the scratches."""
+    return x if x.dtype == torch.float32 else _scratch(0, x, torch.float32).copy_(x)
 
 
 def _apply(x: Tensor, factors: Sequence[Tensor], scale: float, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """(n, out) and (n, rank)"""
     weight, low, high = factors
-    inner = x @ low.t()
-    return functional.linear(x, weight, bias).addmm_(inner, high.t(), alpha=scale), inner
+    inner = x @ low.to(x.dtype).t()
+    if x.dtype == torch.float32:
+        return functional.linear(x, weight, bias).addmm_(inner, high.t(), alpha=scale), inner
+    both = torch.cat([weight, (high * scale).to(x.dtype)], 1)
+    return functional.linear(torch.cat([x, inner], 1), both, bias), inner
 
 
 def _learned(
@@ -234,8 +304,11 @@ def _learned(
     add: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The gradients of A and of B; that of x is written into `back`, or added to it."""
-    weight, low, high = factors
-    inner_gradient = (gradient @ high).mul_(scale)
-    if back is not None:
-        torch.addmm(back, gradient, weight, beta=1.0 if add else 0.0, out=back).addmm_(inner_gradient, low)
-    return inner_gradient.t() @ x, (gradient.t() @ inner).mul_(scale)
+    weight, low, high = (factor.to(x.dtype) for factor in factors)
+    inner_gradient, kept = (gradient @ high).mul_(scale), 1.0 if add else 0.0
+    if back is not None and x.dtype == torch.float32:
+        torch.addmm(back, gradient, weight, beta=kept, out=back).addmm_(inner_gradient, low)
+    elif back is not None:
+        torch.addmm(back, torch.cat([gradient, inner_gradient], 1), torch.cat([weight, low]), beta=kept, out=back)
+    of_low, of_high = inner_gradient.t() @ x, (gradient.t() @ inner).mul_(scale)
+    return of_low.to(factors[1].dtype), of_high.to(factors[2].dtype)

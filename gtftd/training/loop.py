@@ -16,6 +16,7 @@ from gtftd.errors import NonRetriable, NoSpace
 from gtftd.logs import get_logger
 from gtftd.schemas.training import StepLine, TrainSettings
 from gtftd.state.crash import crash_point
+from gtftd.training import memory
 from gtftd.training.batches import Batch, Cursor, Examples
 from gtftd.training.checkpoint import Checkpoint, Checkpoints, TrainState
 from gtftd.training.determinism import random_states, restore_random_states
@@ -149,6 +150,7 @@ class Loop:
         for piece in self._in.objective.pieces(batch):
             piece.backward()  # type: ignore[no-untyped-call]
             loss += piece.item()
+            memory.give_back()
             self._in.journal.beat()
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, settings.clip_norm))
         step = _Step(loss=loss, gradient_norm=norm, learning_rate=rate)
@@ -231,6 +233,7 @@ class Loop:
             share = self._in.objective.weigh(batch)
             total += share * sum(piece.item() for piece in self._in.objective.pieces(batch))
             weight += share
+            memory.give_back()
             self._in.journal.beat()
         self._in.learner.trunk.train()
         return total / weight if weight else None

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gtftd.training.layout import Layout
+from gtftd.training.lengths import lengthen
 
 CHUNK_TOKENS = 256
 """Logits exist for so many tokens at a time: 50 MB with a vocabulary of 49,152 in float32."""
@@ -67,7 +68,9 @@ class _TokenLosses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, bias: Tensor | None, tokens: Tensor) -> Tensor:
-        needs = ctx.needs_input_grad[0]
+        needs, count = ctx.needs_input_grad[0], len(tokens)
+        hidden = lengthen(hidden)
+        tokens = functional.pad(tokens, (0, len(hidden) - count))
         losses = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if needs else None
         for start in range(0, len(tokens), CHUNK_TOKENS):
@@ -80,8 +83,8 @@ class _TokenLosses(torch.autograd.Function):
                 logits.sub_(total).exp_()  # probabilities
                 logits.scatter_add_(-1, picked, torch.full_like(total, -1.0))
                 gradient[part] = logits.to(head.dtype) @ head
-        ctx.save_for_backward(gradient)
-        return losses
+        ctx.save_for_backward(gradient if gradient is None else gradient[:count])
+        return losses[:count]
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, None, None, None]:

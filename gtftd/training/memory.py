@@ -19,15 +19,15 @@ FLOAT = 4
 PROGRAM_BYTES = 400 * 2**20
 """Python with torch, transformers and peft, before a model."""
 HIDDEN_SHARE, MIDDLE_SHARE, FUSED_MIDDLE_SHARE, LOW_RANK_SHARE = 8.0, 4.0, 2.0, 1.0
-"""Floats kept for the backward pass per token and layer, in units of the hidden and of the middle width, and of the
+"""Numbers kept for the backward pass per token and layer, in units of the hidden and of the middle width, and of the
 rank per adapted layer. As counted in a Llama layer, whose MLP is fused."""
-HELD = 1.07
-"""Bytes that the C library holds for each byte of them, with `give_back_at_once`. Fitted to measured peaks."""
-HELD_IN_BFLOAT16 = 0.8
-"""There about half of them have two bytes: norms and what adapters are given stay float32. Fitted likewise."""
-_GIVEN_BACK_FROM_BYTES = 2**18
-"""What short rows make is kept by the C library above it: with 1 MiB a run of 42 steps grew to 2,549 MiB from 2,115."""
-_M_MMAP_THRESHOLD = -3
+KERNEL_BYTES = 150 * 2**20
+"""Kernels that oneDNN compiles for bfloat16; see `gtftd.training.lengths`."""
+HELD = 1.3
+"""Bytes that the C library holds for each byte of them, with `use_blocks_again`. Fitted to measured peaks."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGE_BYTES = 2**25
+"""The most that glibc takes for M_MMAP_THRESHOLD; of what a row makes only a chunk of logits is larger."""
 LOGITS_COPIES = 2.5
 CHUNK_TOKENS = 256
 SHARE_OF_FREE = 0.8
@@ -100,20 +100,19 @@ def estimate(
     as long as that is in the data, where it is known; at most what the settings allow.
 
     weights + 4 copies of the adapter (itself, gradient, two moments) + a copy of three of them for a checkpoint
-    + tokens x layers x (8 hidden + 2 or 4 middle + ranks) floats + one chunk of logits.
+    + tokens x layers x (8 hidden + 2 or 4 middle + ranks) in the weights' type + one chunk of logits.
     """
     tokens = min(longest_row(settings), row_tokens or sys.maxsize)
     low_rank = count_adapter(shape, settings.lora.rank)
-    is_fused = shape.is_gated and weight_bytes == FLOAT and not settings.lora.dropout
+    is_fused = shape.is_gated and not settings.lora.dropout
     middle = (FUSED_MIDDLE_SHARE if is_fused else MIDDLE_SHARE) * shape.middle
     kept = HIDDEN_SHARE * shape.hidden + middle + LOW_RANK_SHARE * 7 * settings.lora.rank
-    held = HELD if weight_bytes == FLOAT else HELD_IN_BFLOAT16
     chunk = min(CHUNK_TOKENS, tokens)
     return Estimate(
-        program=PROGRAM_BYTES,
+        program=PROGRAM_BYTES + (KERNEL_BYTES if weight_bytes < FLOAT else 0),
         weights=shape.parameters * weight_bytes,
         adapter=low_rank * FLOAT * 7,
-        activations=math.ceil(tokens * shape.layers * kept * held) * FLOAT,
+        activations=math.ceil(tokens * shape.layers * kept * HELD) * weight_bytes,
         logits=math.ceil(chunk * shape.vocabulary * LOGITS_COPIES) * FLOAT,
     )
 
@@ -167,12 +166,19 @@ def complain(error: BaseException) -> str:
     return f"it needed more memory than {most}; lower data.most_tokens, take a smaller base, or set memory_bytes higher"
 
 
-def give_back_at_once() -> None:
-    """From now on the C library returns each large block to the system when it is freed. By default it keeps them, and
-    since blocks of tensors are aligned they are seldom used again: half as much memory again. It costs a fifth more
-    time, on a host whose memory others need.
+def use_blocks_again() -> None:
+    """From now on the C library keeps what is freed for the next who asks, until `give_back`. By default it begins to,
+    and what rows of many lengths leave between blocks in use is never given back; to return each block at once, and
+    have the system clear its pages for the next, takes up to half the time of a run.
     """
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _GIVEN_BACK_FROM_BYTES)
+    library = ctypes.CDLL(None)
+    library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back() -> None:
+    """Return to the system what is not in use: after each row, so that a run takes no more than its longest row."""
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_bytes() -> int:

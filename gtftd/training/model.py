@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gtftd.errors import Invalid, Missing
-from gtftd.training.attention import stretches, use_stretches
+from gtftd.training.attention import Stretch, stretches, use_stretches
 from gtftd.training.layout import Layout
+from gtftd.training.lengths import extra
 from gtftd.training.losses import Targets, shift, token_losses
 
 if TYPE_CHECKING:
@@ -57,17 +58,20 @@ class Learner:
 
     def _hidden(self, layout: Layout) -> Tensor:
         """(length, hidden)"""
+        length = len(layout.tokens)
+        more = extra(length, self.head)
+        padding = (Stretch(length, length + more),) if more else ()
         outputs = self.trunk(
-            input_ids=self._line(layout.tokens),
-            position_ids=self._line(layout.positions),
-            stretches=stretches(layout),
+            input_ids=self._line(layout.tokens, more),
+            position_ids=self._line(layout.positions, more),
+            stretches=(*stretches(layout), *padding),
             use_cache=False,
         )
-        hidden: Tensor = outputs.last_hidden_state[0]
+        hidden: Tensor = outputs.last_hidden_state[0, :length]
         return hidden
 
-    def _line(self, values: object) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.long, device=self.device)[None]
+    def _line(self, values: object, more: int) -> Tensor:
+        return functional.pad(torch.as_tensor(values, dtype=torch.long, device=self.device), (0, more))[None]
 
     @contextmanager
     def reference(self) -> Iterator[None]:
@@ -119,8 +123,11 @@ class Learner:
                 self.adapter[name].copy_(tensor)
 
 
-def load_base(folder: Path) -> PreTrainedModel:
-    """From a local folder only, and no code from it; every weight frozen. Raises Missing or Invalid."""
+def load_base(folder: Path, *, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """From a local folder only, and no code from it; every weight frozen. Without a `dtype`: what is fast here.
+
+    Raises Missing or Invalid.
+    """
     from transformers import AutoModelForCausalLM, PreTrainedModel  # seconds: not for those who only want `Learner`
 
     if not (folder / "config.json").is_file():
@@ -134,7 +141,7 @@ def load_base(folder: Path) -> PreTrainedModel:
             trust_remote_code=False,
             use_safetensors=True,
             attn_implementation="sdpa",
-            dtype=choose_dtype(device),
+            dtype=dtype or choose_dtype(device),
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise Invalid(f"the base model in {folder} does not load: {error}") from error

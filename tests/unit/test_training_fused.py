@@ -25,10 +25,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])
 def test_every_layer_of_the_known_families_is_fused(tmp_path: Path, family: str) -> None:
-    """The attention's four projections and the MLP's three, and the MLP as a whole; norms, of queries and keys too."""
+    """The attention's four projections and its rotation, the MLP's three and the MLP as a whole; norms, of queries and
+    keys too.
+    """
     model: Any = adapted(tiny_base(tmp_path / family, family=family))
     norms = 4 if family == "qwen3" else 2
-    assert fuse(model) == model.config.num_hidden_layers * (8 + norms) + 1
+    assert fuse(model) == model.config.num_hidden_layers * (9 + norms) + 1
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
@@ -52,18 +54,66 @@ def test_an_adapter_that_is_off_leaves_the_base(base: Path) -> None:
     assert float((off - answer(model)).abs().max()) > 1e-3
 
 
-@pytest.mark.parametrize("what", ["dropout", "bfloat16", "merged"])
+@pytest.mark.parametrize("what", ["dropout", "float64", "merged"])
 def test_what_peft_does_otherwise_is_left_to_it(base: Path, what: str) -> None:
     model: Any = adapted(base, dropout=0.1 if what == "dropout" else 0.0)
-    if what == "bfloat16":
-        model.to(torch.bfloat16)
+    if what == "float64":
+        model.double()
     if what == "merged":
         model.merge_adapter()
-    norms = 0 if what == "bfloat16" else model.config.num_hidden_layers * 2 + 1
-    assert fuse(model) == norms
+    layers = model.config.num_hidden_layers
+    norms, rotations = (0 if what == "float64" else layers * 2 + 1), layers
+    assert fuse(model) == norms + rotations
 
 
-def adapted(base: Path, *, dropout: float = 0.0) -> nn.Module:
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_in_bfloat16_the_truth_is_about_as_near_as_with_peft(tmp_path: Path, family: str) -> None:
+    """The truth: the same base, rounded to bfloat16, in float32."""
+    base = tiny_base(tmp_path / "base", family=family)
+    truth, plain, fused = (adapted(base, rounded=True) for _ in range(3))
+    for model in (plain, fused):
+        to_bfloat16(model)
+    assert fuse(fused) == fuse(adapted(base))
+    assert distance(answer(fused), answer(truth)) < 1.1 * distance(answer(plain), answer(truth)) < 0.05
+    wanted = torch.cat([one.flatten() for one in gradients(truth)])
+    ours, theirs = (torch.cat([one.flatten() for one in gradients(model)]) for model in (fused, plain))
+    assert ours.dtype == torch.float32
+    assert distance(ours, wanted) < 1.1 * distance(theirs, wanted) < 0.1
+
+
+def test_in_bfloat16_a_young_adapter_is_heard(base: Path) -> None:
+    """It adds less than half of the last bit, which peft rounds away: what it adds is there in the mean."""
+    model: Any = adapted(base, rounded=True)
+    to_bfloat16(model)
+    assert fuse(model)
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    x = torch.randn(4096, layer.in_features).to(torch.bfloat16)
+    with torch.no_grad():
+        low, high = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        before = layer(x).float()
+        high.zero_()
+        off = layer(x).float()
+        high.normal_(std=2e-4 * float(off.std()))
+        wanted = x.float() @ low.t() @ high.t() * layer.scaling["default"]
+        added = layer(x).float() - off
+    assert wanted.abs().mean() < off.abs().mean() / 2**10 < before.abs().mean() / 2**9
+    assert float((added * wanted).sum() / (wanted * wanted).sum()) == pytest.approx(1.0, abs=0.25)
+    with model.disable_adapter():
+        assert torch.equal(layer(x).float(), off)
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    return float((one - other).norm() / other.norm())
+
+
+def to_bfloat16(model: nn.Module) -> None:
+    """As the loader makes it: an adapter stays as it is."""
+    for name, parameter in model.named_parameters():
+        if "lora_" not in name:
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
+def adapted(base: Path, *, dropout: float = 0.0, rounded: bool = False) -> nn.Module:
     torch.manual_seed(0)
     config = LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
     with warnings.catch_warnings():
@@ -72,6 +122,8 @@ def adapted(base: Path, *, dropout: float = 0.0) -> nn.Module:
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.1)
+        if rounded and "lora_" not in name:
+            parameter.data = parameter.data.to(torch.bfloat16).float()
     return model
 
 
