@@ -295,7 +295,8 @@ def _check_memory(spec: RunSpec, train: Examples, *, has_begun: bool) -> None:
     needed = memory.estimate(shape, settings, row_tokens=train.longest_row, weight_bytes=weight_bytes)
     memory.check_room(needed, settings, free, has_begun=has_begun)
     memory.use_blocks_again()
-    log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights)
+    exports = memory.estimate_export(shape) if settings.exports else 0
+    log.info("memory.estimated", total_bytes=needed.total, weights_bytes=needed.weights, exports_bytes=exports)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gtftd import logs
 from gtftd.errors import GtftdError
 from gtftd.schemas.training import ExportForm, RunSpec
+from gtftd.training import memory
 
 if TYPE_CHECKING:
     from gtftd.training.export import Exporter
@@ -60,6 +61,7 @@ def release(learner: Learner) -> None:
     learner.head = learner.head.to("meta")
     learner.adapter.clear()
     learner.begun = None
+    memory.give_back()
 
 
 def _ticker(beat: Callable[[], None], stop: Callable[[], bool]) -> Callable[[], None]:

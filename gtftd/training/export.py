@@ -46,8 +46,6 @@ FILES: dict[ExportForm, str] = {
 }  # fmt: skip
 _DTYPES = {"BF16": "bfloat16", "F16": "float16"}
 _SCRATCH = "scratch"
-_ROOM = 1.6
-"""Of the weights in float32: they are read as they are stored, and made float32."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +190,7 @@ def _check_memory(base: Path) -> None:
     """Of the processor; a GPU's driver says what does not fit. Raises NotReady before the machine has to."""
     import torch
 
-    needed = int(memory.read_shape(base).parameters * memory.FLOAT * _ROOM) + memory.PROGRAM_BYTES
+    needed = memory.estimate_export(memory.read_shape(base))
     free = free_memory_bytes()
     if not torch.cuda.is_available() and needed > free:
         raise NotReady(

@@ -117,6 +117,11 @@ def estimate(
     )
 
 
+def estimate_export(shape: Shape) -> int:
+    """Bytes at the peak: the source in float32, and the files of the base and of what is made, as they are read."""
+    return PROGRAM_BYTES + KERNEL_BYTES + shape.parameters * FLOAT + 2 * shape.stored_bytes
+
+
 def longest_row(settings: TrainSettings) -> int:
     """A pair is one row of a prompt and two completions, each with the prompt within the limit."""
     return settings.data.most_tokens * (2 if settings.objective == "dpo" else 1)

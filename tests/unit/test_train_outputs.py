@@ -12,6 +12,7 @@ pytest.importorskip("xllamacpp")
 
 from gtftd.programs.train_outputs import make_outputs
 from gtftd.schemas.training import RunSpec
+from gtftd.training import export, memory
 from tests.support.tiny_adapter import tiny_adapter
 from tests.support.tiny_base import tiny_base
 from tests.support.training_run import make_run, settings
@@ -35,6 +36,24 @@ def test_one_that_fails_does_not_fail_the_others(tmp_path: Path) -> None:
     (problem,) = made.problems
     assert problem.startswith("no gguf-q8_0: ")
     assert "training.llama_cpp_dir" in problem
+
+
+def test_too_little_memory_for_exports_costs_only_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is loaded then; it says how much is needed, and how to have them later."""
+    base = tiny_base(tmp_path / "base")
+    needed = memory.estimate_export(memory.read_shape(base))
+    spec = spec_of(tmp_path / "run", base, "merged")
+    adapter = tiny_adapter(tmp_path / "run" / "adapter")
+    for free in (needed - 1, needed):
+        monkeypatch.setattr(export, "free_memory_bytes", lambda free=free: free)
+        made = make_outputs(tmp_path / "run", spec, adapter, beat=lambda: None, stop=lambda: False)
+        if free < needed:
+            assert {} == made.outputs
+            (problem,) = made.problems
+            assert f"takes {needed / 1e9:.1f} GB of memory" in problem
+            assert "gtftctl model export" in problem
+        else:
+            assert ({"merged": "export/merged"}, []) == (made.outputs, made.problems)
 
 
 def test_asked_to_stop_it_stops_and_goes_on_later(tmp_path: Path) -> None:
