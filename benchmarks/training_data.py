@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gtftd.scrub import PLACEHOLDER
 from gtftd.training.chat import Turn
 from gtftd.training.encoding import Encoder
 from gtftd.training.examples import KeptExamples, Layout, keep
@@ -92,8 +93,10 @@ def _text(draw: random.Random, lines: list[str], tokens: int) -> str:
 
 
 def _lines() -> list[str]:
+    """None with a placeholder of the scrubber: we don't learn it, and what TRL learns of a pair cannot be told it."""
     pages = sorted(DOCS.glob("*.md"))
-    return [line for page in pages for line in page.read_text().splitlines() if len(line) > 40]
+    lines = [line for page in pages for line in page.read_text().splitlines() if len(line) > 40]
+    return [line for line in lines if not PLACEHOLDER.search(line)]
 
 
 def _turn(role: str, content: str, *, learned: bool = False) -> Turn:
