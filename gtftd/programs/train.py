@@ -187,6 +187,7 @@ def _loop(inputs: Inputs, fresh: TrainState, stop: Callable[[], bool]) -> Outcom
 
 def _finish(run: _Run, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> RunResult:
     """The adapter is made again from the last checkpoint by whoever starts after a kill in here."""
+    from gtftd.training.diagnosis import problems_of
     from gtftd.training.lora import write_adapter
 
     state = outcome.state
@@ -211,7 +212,7 @@ def _finish(run: _Run, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> RunRe
         peak_bytes=memory.peak_bytes(),
         took_s=state.took_s,
         outputs={"adapter": ADAPTER} | made.outputs if status == "done" else {},
-        problems=(*outcome.problems, *made.problems),
+        problems=(*outcome.problems, *problems_of(state), *made.problems),
         details={"skipped_steps": state.skipped, "threads": state.threads, "device": inputs.learner.device.type}
         | details
         | made.details,

@@ -1,9 +1,10 @@
-"""Why a run diverged, for a person."""
+"""Why a run diverged or learned nothing, for a person."""
 
 from __future__ import annotations
 
 import torch
 
+from gtftd.training.checkpoint import TrainState
 from gtftd.training.model import Learner
 
 
@@ -17,6 +18,17 @@ def diagnose(learner: Learner, learning_rate: float) -> str:
     return (
         f"The weights are sound, and the numbers overflow on the way: look at those examples, or lower "
         f"optimizer.learning_rate, {learning_rate:g} at its peak"
+    )
+
+
+def problems_of(state: TrainState) -> tuple[str, ...]:
+    """Of a run that came to its end: rubbish is learned in finite numbers, too."""
+    before, after = state.held_out_before, state.held_out_after
+    if before is None or after is None or after < before:
+        return ()
+    return (
+        f"the held-out loss did not fall, {before:.4g} before and {after:.4g} after: take more examples or fewer "
+        f"steps, or lower optimizer.learning_rate, {state.peak_rate:.3g} at its peak",
     )
 
 
