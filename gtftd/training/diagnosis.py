@@ -27,8 +27,8 @@ def problems_of(state: TrainState) -> tuple[str, ...]:
     if before is None or after is None or after < before:
         return ()
     return (
-        f"the held-out loss did not fall, {before:.4g} before and {after:.4g} after: take more examples or fewer "
-        f"steps, or lower optimizer.learning_rate, {state.peak_rate:.3g} at its peak",
+        f"the held-out loss did not fall, {before:.4g} before and {after:.4g} after: look at the examples, "
+        f"at optimizer.steps, {state.steps}, and at optimizer.learning_rate, {state.peak_rate:.3g} at its peak",
     )
 
 
