@@ -118,7 +118,9 @@ def estimate(
 
 
 def estimate_export(shape: Shape) -> int:
-    """Bytes at the peak: the source in float32, and the files of the base and of what is made, as they are read."""
+    """Bytes at the peak: the source in float32, the files of the base and of what is made, as they are read, and the
+    kernels that a run before it may have compiled.
+    """
     return PROGRAM_BYTES + KERNEL_BYTES + shape.parameters * FLOAT + 2 * shape.stored_bytes
 
 

@@ -111,7 +111,7 @@ async def test_killed_anywhere_it_ends_with_the_same_bytes(
     """At named points (after a step, between the files of a checkpoint and behind its rename, behind any file that was
     synced, before the result), and at random instants: the adapter and all that is said of it are as if nobody had.
     """
-    asked = long(20 * kills, objective=objective)  # a life that dies in a second makes two hundred steps of them
+    asked = long(20 * kills, objective=objective)  # two hundred are made by a life of a second
     whole = await whole_run(tmp_path / "a", base, asked)
     dice = random.Random(objective)
     harms = [

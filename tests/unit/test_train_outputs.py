@@ -44,16 +44,15 @@ def test_too_little_memory_for_exports_costs_only_them(tmp_path: Path, monkeypat
     needed = memory.estimate_export(memory.read_shape(base))
     spec = spec_of(tmp_path / "run", base, "merged")
     adapter = tiny_adapter(tmp_path / "run" / "adapter")
-    for free in (needed - 1, needed):
-        monkeypatch.setattr(export, "free_memory_bytes", lambda free=free: free)
-        made = make_outputs(tmp_path / "run", spec, adapter, beat=lambda: None, stop=lambda: False)
-        if free < needed:
-            assert {} == made.outputs
-            (problem,) = made.problems
-            assert f"takes {needed / 1e9:.1f} GB of memory" in problem
-            assert "gtftctl model export" in problem
-        else:
-            assert ({"merged": "export/merged"}, []) == (made.outputs, made.problems)
+    monkeypatch.setattr(export, "free_memory_bytes", lambda: needed - 1)
+    made = make_outputs(tmp_path / "run", spec, adapter, beat=lambda: None, stop=lambda: False)
+    assert {} == made.outputs
+    (problem,) = made.problems
+    assert f"takes {needed / 1e9:.1f} GB of memory" in problem
+    assert "gtftctl model export" in problem
+    monkeypatch.setattr(export, "free_memory_bytes", lambda: needed)
+    made = make_outputs(tmp_path / "run", spec, adapter, beat=lambda: None, stop=lambda: False)
+    assert ({"merged": "export/merged"}, []) == (made.outputs, made.problems)
 
 
 def test_asked_to_stop_it_stops_and_goes_on_later(tmp_path: Path) -> None:
